@@ -1,0 +1,2 @@
+//! host-train
+fn main() {}
