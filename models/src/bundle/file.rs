@@ -1,0 +1,69 @@
+//! Bundle files on disk.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::{BundleError, MAX_BUNDLE_BYTES, check_limit};
+
+/// All bytes of a file that is not too large for a bundle.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
+    let read = || {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        if length > MAX_BUNDLE_BYTES {
+            return Ok(Err(length));
+        }
+        let mut bytes = Vec::with_capacity(length as usize);
+        // The length may be unknown beforehand (a pipe) or change.
+        file.take(MAX_BUNDLE_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(Ok(bytes))
+    };
+    match read().map_err(io_error)? {
+        Ok(bytes) => Ok(bytes),
+        Err(length) => Err(check_limit("the file", length, MAX_BUNDLE_BYTES)
+            .err()
+            .unwrap_or(BundleError::NotABundle)),
+    }
+}
+
+/// Writes a file beside `path` to the disk and then gives it the name.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
+    let temporary = temporary_path(path).map_err(io_error)?;
+    let written = write_through(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+        return Err(io_error(error));
+    }
+    sync_folder_of(path).map_err(io_error)
+}
+
+fn temporary_path(path: &Path) -> io::Result<PathBuf> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}.tmp", std::process::id()));
+    Ok(path.with_file_name(temporary))
+}
+
+fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the new name itself last.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)?.sync_all()
+}
+
+fn io_error(error: io::Error) -> BundleError {
+    BundleError::Io(error.to_string())
+}

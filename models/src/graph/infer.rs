@@ -1,0 +1,239 @@
+//! Shape inference and what follows from shapes.
+
+use std::collections::HashSet;
+
+use super::{Graph, GraphError, Node, Op, Parameter, Shape};
+
+pub(super) fn shapes(graph: &Graph) -> Result<Vec<Shape>, GraphError> {
+    if graph.nodes.is_empty() {
+        return Err(GraphError::Empty);
+    }
+    let mut names = HashSet::new();
+    let mut shapes: Vec<Shape> = Vec::with_capacity(graph.nodes.len());
+    for (index, node) in graph.nodes.iter().enumerate() {
+        if !names.insert(&node.name) {
+            return Err(GraphError::DuplicateName {
+                node: node.name.clone(),
+            });
+        }
+        if (index == 0) != (node.op == Op::Input) {
+            return Err(GraphError::MisplacedInput {
+                node: node.name.clone(),
+            });
+        }
+        let expected = match node.op {
+            Op::Input => 0,
+            Op::Add => 2,
+            _ => 1,
+        };
+        let found = node.inputs.len();
+        if found != expected {
+            return Err(GraphError::InputCount {
+                node: node.name.clone(),
+                expected,
+                found,
+            });
+        }
+        if let Some(&input) = node.inputs.iter().find(|&&input| input >= index) {
+            return Err(GraphError::InputOrder {
+                node: node.name.clone(),
+                input,
+            });
+        }
+        let inputs: Vec<Shape> = node.inputs.iter().map(|&input| shapes[input]).collect();
+        let shape = output_shape(graph, node, &inputs)?;
+        checked_len(shape).ok_or_else(|| overflow(node))?;
+        if shape.is_empty() {
+            return Err(value(node, "a size is 0"));
+        }
+        shapes.push(shape);
+    }
+    Ok(shapes)
+}
+
+fn output_shape(graph: &Graph, node: &Node, inputs: &[Shape]) -> Result<Shape, GraphError> {
+    match node.op {
+        Op::Input => {
+            let [channels, height, width] = graph.input;
+            Ok(Shape::Map {
+                channels,
+                height,
+                width,
+            })
+        }
+        Op::Conv { .. } => conv_shape(node, inputs[0]),
+        Op::BatchNorm { eps } => {
+            if !(eps.is_finite() && eps > 0.0) {
+                return Err(value(node, "eps must be a number above 0"));
+            }
+            map(node, inputs[0]).map(|_| inputs[0])
+        }
+        Op::Activation(_) => Ok(inputs[0]),
+        Op::GlobalAvgPool => map(node, inputs[0]).map(|[channels, ..]| Shape::Features(channels)),
+        Op::Dense { out } => match inputs[0] {
+            Shape::Features(features) => {
+                out.checked_mul(features).ok_or_else(|| overflow(node))?;
+                Ok(Shape::Features(out))
+            }
+            found @ Shape::Map { .. } => Err(GraphError::InputKind {
+                node: node.name.clone(),
+                expected: "features",
+                found,
+            }),
+        },
+        Op::Add if inputs[0] == inputs[1] => Ok(inputs[0]),
+        Op::Add => Err(GraphError::ShapesDiffer {
+            node: node.name.clone(),
+            left: inputs[0],
+            right: inputs[1],
+        }),
+        Op::Dropout { p } if (0.0..1.0).contains(&p) => Ok(inputs[0]),
+        Op::Dropout { .. } => Err(value(node, "p must be at least 0 and less than 1")),
+    }
+}
+
+fn conv_shape(node: &Node, input: Shape) -> Result<Shape, GraphError> {
+    let Op::Conv {
+        out,
+        kernel,
+        stride,
+        padding,
+        groups,
+        ..
+    } = node.op
+    else {
+        return Err(value(node, "not a convolution"));
+    };
+    let [channels, height, width] = map(node, input)?;
+    if stride == 0 || groups == 0 || kernel.contains(&0) {
+        return Err(value(
+            node,
+            "stride, groups and kernel sizes must be at least 1",
+        ));
+    }
+    if channels % groups != 0 || out % groups != 0 {
+        return Err(value(
+            node,
+            "groups must divide the input and the output channels",
+        ));
+    }
+    let pads = padding.resolve([height, width], kernel, stride);
+    let too_large = || GraphError::KernelTooLarge {
+        node: node.name.clone(),
+        input,
+    };
+    let positions = |size: usize, before: usize, after: usize, kernel: usize| {
+        let padded = size
+            .checked_add(before)
+            .and_then(|size| size.checked_add(after));
+        let free = padded.ok_or_else(|| overflow(node))?.checked_sub(kernel);
+        Ok(free.ok_or_else(too_large)? / stride + 1)
+    };
+    let height = positions(height, pads.top, pads.bottom, kernel[0])?;
+    let width = positions(width, pads.left, pads.right, kernel[1])?;
+    [channels / groups, kernel[0], kernel[1]]
+        .into_iter()
+        .try_fold(out, usize::checked_mul)
+        .ok_or_else(|| overflow(node))?;
+    Ok(Shape::Map {
+        channels: out,
+        height,
+        width,
+    })
+}
+
+/// The parameters of one node of a graph whose shapes are known.
+pub(super) fn parameters(node: &Node, shapes: &[Shape]) -> Vec<Parameter> {
+    let parameter = |name: &str, shape: Vec<usize>, trained: bool| Parameter {
+        name: format!("{}.{name}", node.name),
+        shape,
+        trained,
+    };
+    let inputs = || shapes[node.inputs[0]].channels();
+    match node.op {
+        Op::Conv {
+            out,
+            kernel: [height, width],
+            groups,
+            bias,
+            ..
+        } => {
+            let weight = parameter("weight", vec![out, inputs() / groups, height, width], true);
+            let bias = bias.then(|| parameter("bias", vec![out], true));
+            [Some(weight), bias].into_iter().flatten().collect()
+        }
+        Op::BatchNorm { .. } => vec![
+            parameter("weight", vec![inputs()], true),
+            parameter("bias", vec![inputs()], true),
+            parameter("mean", vec![inputs()], false),
+            parameter("var", vec![inputs()], false),
+        ],
+        Op::Dense { out } => vec![
+            parameter("weight", vec![out, inputs()], true),
+            parameter("bias", vec![out], true),
+        ],
+        Op::Input | Op::Activation(_) | Op::GlobalAvgPool | Op::Add | Op::Dropout { .. } => {
+            Vec::new()
+        }
+    }
+}
+
+pub(super) fn macs(graph: &Graph) -> Result<u64, GraphError> {
+    let shapes = shapes(graph)?;
+    let mut total: u64 = 0;
+    for (node, shape) in graph.nodes.iter().zip(&shapes) {
+        let per_output = match node.op {
+            Op::Conv {
+                kernel: [height, width],
+                groups,
+                ..
+            } => shapes[node.inputs[0]].channels() / groups * height * width,
+            Op::Dense { .. } => shapes[node.inputs[0]].channels(),
+            _ => 0,
+        };
+        total = (shape.len() as u64)
+            .checked_mul(per_output as u64)
+            .and_then(|macs| total.checked_add(macs))
+            .ok_or_else(|| overflow(node))?;
+    }
+    Ok(total)
+}
+
+fn map(node: &Node, shape: Shape) -> Result<[usize; 3], GraphError> {
+    match shape {
+        Shape::Map {
+            channels,
+            height,
+            width,
+        } => Ok([channels, height, width]),
+        found @ Shape::Features(_) => Err(GraphError::InputKind {
+            node: node.name.clone(),
+            expected: "a map",
+            found,
+        }),
+    }
+}
+
+fn checked_len(shape: Shape) -> Option<usize> {
+    match shape {
+        Shape::Map {
+            channels,
+            height,
+            width,
+        } => channels.checked_mul(height)?.checked_mul(width),
+        Shape::Features(features) => Some(features),
+    }
+}
+
+fn overflow(node: &Node) -> GraphError {
+    GraphError::Overflow {
+        node: node.name.clone(),
+    }
+}
+
+fn value(node: &Node, what: &'static str) -> GraphError {
+    GraphError::Value {
+        node: node.name.clone(),
+        what,
+    }
+}

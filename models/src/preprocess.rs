@@ -1,0 +1,317 @@
+//! From a frame to the network's input: the only place where pixels become numbers.
+//!
+//! Trainer and sorting program call the same functions here with the same [`PreprocessSpec`], which
+//! travels in the bundle, and get the same bytes on every CPU.
+
+use fast_image_resize::images::{
+    TypedCroppedImage, TypedCroppedImageMut, TypedImage, TypedImageRef,
+};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Longest side of a network's input, in pixels.
+pub const MAX_SIZE: u32 = 2048;
+/// Longest side of a frame, in pixels.
+pub const MAX_FRAME_SIDE: u32 = 65_535;
+
+/// How a picture becomes a network's input.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PreprocessSpec {
+    /// Side of the square input, in pixels.
+    pub size: u32,
+    /// RGB of the border where the picture is no square.
+    pub fill: [u8; 3],
+    /// How pixels are resampled.
+    pub filter: Filter,
+    /// Per channel: `value = (pixel / 255 - mean) / std`.
+    pub mean: [f32; 3],
+    /// Per channel, above 0.
+    pub std: [f32; 3],
+}
+
+/// The kernel of the resampling, widened by the scale where a picture shrinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Filter {
+    /// Linear, one pixel to each side ("bilinear").
+    Triangle,
+    /// Cubic with a = -0.5, two pixels to each side ("bicubic").
+    CatmullRom,
+}
+
+/// Part of a picture, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Region {
+    /// Left edge.
+    pub x: u32,
+    /// Upper edge.
+    pub y: u32,
+    /// Columns, at least 1.
+    pub width: u32,
+    /// Rows, at least 1.
+    pub height: u32,
+}
+
+/// A picture in memory: rows from the top without gaps, 3 bytes per pixel, red first.
+#[derive(Debug, Clone, Copy)]
+pub struct RgbView<'a> {
+    data: &'a [u8],
+    width: u32,
+    height: u32,
+}
+
+/// Why a picture cannot be preprocessed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PreprocessError {
+    /// A specification that makes no sense.
+    #[error("the preprocessing is not valid: {0}")]
+    Spec(&'static str),
+    /// A frame without pixels or with too many.
+    #[error("a frame of {width}x{height} pixels: sides must be 1 to {MAX_FRAME_SIDE}")]
+    FrameSize {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// A buffer that does not hold width x height x 3 bytes.
+    #[error("{found} bytes for a frame of {width}x{height} RGB pixels, which has {expected}")]
+    FrameLength {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// As many bytes as it should have.
+        expected: u64,
+        /// As many as it has.
+        found: u64,
+    },
+    /// A region that is empty or leaves the frame.
+    #[error("the region {region:?} does not lie in a frame of {width}x{height} pixels")]
+    Region {
+        /// The region.
+        region: Region,
+        /// Columns of the frame.
+        width: u32,
+        /// Rows of the frame.
+        height: u32,
+    },
+    /// A buffer for the result that has another length than the result.
+    #[error("a buffer of {found} values for {expected}")]
+    OutputLength {
+        /// As many as there are.
+        expected: usize,
+        /// As many as there is room for.
+        found: usize,
+    },
+}
+
+impl<'a> RgbView<'a> {
+    /// A view of `width * height * 3` bytes.
+    pub fn new(data: &'a [u8], width: u32, height: u32) -> Result<RgbView<'a>, PreprocessError> {
+        let sides = 1..=MAX_FRAME_SIDE;
+        if !sides.contains(&width) || !sides.contains(&height) {
+            return Err(PreprocessError::FrameSize { width, height });
+        }
+        let expected = u64::from(width) * u64::from(height) * 3;
+        let found = data.len() as u64;
+        if found != expected {
+            return Err(PreprocessError::FrameLength {
+                width,
+                height,
+                expected,
+                found,
+            });
+        }
+        Ok(RgbView {
+            data,
+            width,
+            height,
+        })
+    }
+
+    /// The bytes.
+    pub fn data(&self) -> &'a [u8] {
+        self.data
+    }
+
+    /// Columns.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The region of the whole frame.
+    pub fn bounds(&self) -> Region {
+        Region {
+            x: 0,
+            y: 0,
+            width: self.width,
+            height: self.height,
+        }
+    }
+
+    fn check(&self, region: Region) -> Result<Region, PreprocessError> {
+        let inside = |start: u32, length: u32, side: u32| {
+            length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
+        };
+        if inside(region.x, region.width, self.width)
+            && inside(region.y, region.height, self.height)
+        {
+            return Ok(region);
+        }
+        Err(PreprocessError::Region {
+            region,
+            width: self.width,
+            height: self.height,
+        })
+    }
+}
+
+impl PreprocessSpec {
+    /// Whether the numbers make sense: `size` 1 to [`MAX_SIZE`], `mean` finite, `std` finite and
+    /// above 0.
+    pub fn check(&self) -> Result<(), PreprocessError> {
+        if !(1..=MAX_SIZE).contains(&self.size) {
+            return Err(PreprocessError::Spec("the size is not 1 to 2048 pixels"));
+        }
+        if !self.mean.iter().all(|mean| mean.abs() <= 1e3) {
+            return Err(PreprocessError::Spec(
+                "a mean is not a number from -1000 to 1000",
+            ));
+        }
+        if !self.std.iter().all(|std| (1e-6..=1e3).contains(std)) {
+            return Err(PreprocessError::Spec(
+                "a standard deviation is not in 0.000001 to 1000",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The length of a tensor, or of a square in bytes: `size * size * 3`.
+    pub fn len(&self) -> usize {
+        self.size as usize * self.size as usize * 3
+    }
+
+    /// Whether [`PreprocessSpec::len`] is 0; never so for a checked one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Turns `square` (rows of RGB pixels) into `out` (channels x rows x columns).
+    ///
+    /// `value = (pixel / 255 - mean) / std`, computed in `f64` from the `f32` of the specification
+    /// and rounded to `f32` once.
+    pub fn normalize(&self, square: &[u8], out: &mut [f32]) -> Result<(), PreprocessError> {
+        let expected = self.len();
+        if let Some(found) = [square.len(), out.len()]
+            .into_iter()
+            .find(|&len| len != expected)
+        {
+            return Err(PreprocessError::OutputLength { expected, found });
+        }
+        let (pixels, _) = square.as_chunks::<3>();
+        for (channel, plane) in out.chunks_exact_mut(pixels.len().max(1)).enumerate() {
+            let (mean, std) = (f64::from(self.mean[channel]), f64::from(self.std[channel]));
+            let table: [f32; 256] =
+                std::array::from_fn(|pixel| ((pixel as f64 / 255.0 - mean) / std) as f32);
+            for (value, pixel) in plane.iter_mut().zip(pixels) {
+                *value = table[usize::from(pixel[channel])];
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a picture of `width x height` lands in the square.
+    pub fn placement(&self, width: u32, height: u32) -> Region {
+        let longer = u64::from(width.max(height)).max(1);
+        // At most `size`, so it fits.
+        let scaled = |side: u32| {
+            let scaled = (2 * u64::from(side) * u64::from(self.size) + longer) / (2 * longer);
+            (scaled as u32).max(1)
+        };
+        let (width, height) = (scaled(width), scaled(height));
+        Region {
+            x: (self.size - width) / 2,
+            y: (self.size - height) / 2,
+            width,
+            height,
+        }
+    }
+}
+
+/// Applies a [`PreprocessSpec`]; keeps its buffers from frame to frame.
+pub struct Preprocessor {
+    spec: PreprocessSpec,
+    resizer: Resizer,
+    options: ResizeOptions,
+    square: Vec<u8>,
+}
+
+impl Preprocessor {
+    /// Errors: the specification is not valid.
+    pub fn new(spec: PreprocessSpec) -> Result<Preprocessor, PreprocessError> {
+        spec.check()?;
+        let filter = match spec.filter {
+            Filter::Triangle => FilterType::Bilinear,
+            Filter::CatmullRom => FilterType::CatmullRom,
+        };
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+        let square = vec![0; spec.len()];
+        Ok(Preprocessor {
+            spec,
+            resizer: Resizer::new(),
+            options,
+            square,
+        })
+    }
+
+    /// The specification it applies.
+    pub fn spec(&self) -> &PreprocessSpec {
+        &self.spec
+    }
+
+    /// The picture, or a region of it, scaled and centred in a square: `size` rows of `size` RGB
+    /// pixels.
+    pub fn square(
+        &mut self,
+        view: RgbView<'_>,
+        region: Option<Region>,
+    ) -> Result<&[u8], PreprocessError> {
+        let region = view.check(region.unwrap_or_else(|| view.bounds()))?;
+        let placement = self.spec.placement(region.width, region.height);
+        let (pixels, _) = self.square.as_chunks_mut::<3>();
+        pixels.fill(self.spec.fill);
+        self.resize(view, region, placement)
+            .ok_or(PreprocessError::Spec("the resampling failed"))?;
+        Ok(&self.square)
+    }
+
+    /// [`Preprocessor::square`], normalised: channels x rows x columns.
+    pub fn tensor(
+        &mut self,
+        view: RgbView<'_>,
+        region: Option<Region>,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
+        self.square(view, region)?;
+        self.spec.normalize(&self.square, out)
+    }
+
+    fn resize(&mut self, view: RgbView<'_>, from: Region, to: Region) -> Option<()> {
+        let source = TypedImageRef::<U8x3>::from_buffer(view.width, view.height, view.data).ok()?;
+        let source =
+            TypedCroppedImage::new(source, from.x, from.y, from.width, from.height).ok()?;
+        let size = self.spec.size;
+        let target = TypedImage::<U8x3>::from_buffer(size, size, &mut self.square).ok()?;
+        let mut target = TypedCroppedImageMut::new(target, to.x, to.y, to.width, to.height).ok()?;
+        self.resizer
+            .resize_typed(&source, &mut target, &self.options)
+            .ok()
+    }
+}
