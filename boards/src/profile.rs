@@ -1,0 +1,407 @@
+//! The resolved profile: names turned into indices, geometry checked.
+
+use crate::error::{Problem, ProfileError};
+use crate::raw::{RawGate, RawProfile};
+use crate::reader::{Faults, Field};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The camera device that stands for the simulator's.
+pub const SIMULATED: &str = "simulated";
+
+const PASS_THROUGH: &str = "pass through";
+
+/// A board that can only be valid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    name: String,
+    camera: Camera,
+    belt: Belt,
+    gates: Vec<Gate>,
+    routes: Vec<(String, Destination)>,
+    reject: Destination,
+}
+
+/// The camera and what it sees.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Camera {
+    /// A stable device name (for example a path below `/dev/v4l/by-id`), or [`SIMULATED`].
+    pub device: String,
+    /// Picture size.
+    pub width_px: u32,
+    /// Picture size.
+    pub height_px: u32,
+    /// Frames per second asked for.
+    pub rate_hz: f64,
+    /// Belt seen in a picture: along its width, along its height.
+    pub view_mm: [f64; 2],
+}
+
+/// The belt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Belt {
+    /// Speed.
+    pub speed_mm_s: f64,
+    /// Which way items travel in the picture.
+    pub direction: Direction,
+    /// Where the decision about an item falls, seen from the centre of the view.
+    pub decision_mm: f64,
+}
+
+/// Which way items travel in the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Towards larger x.
+    LeftToRight,
+    /// Towards smaller x.
+    RightToLeft,
+    /// Towards larger y.
+    TopToBottom,
+    /// Towards smaller y.
+    BottomToTop,
+}
+
+impl Direction {
+    pub(crate) const NAMES: &'static str =
+        "\"left-to-right\", \"right-to-left\", \"top-to-bottom\" or \"bottom-to-top\"";
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "left-to-right" => Self::LeftToRight,
+            "right-to-left" => Self::RightToLeft,
+            "top-to-bottom" => Self::TopToBottom,
+            "bottom-to-top" => Self::BottomToTop,
+            _ => return None,
+        })
+    }
+
+    /// Whether items travel along the picture's width.
+    pub fn is_horizontal(self) -> bool {
+        matches!(self, Self::LeftToRight | Self::RightToLeft)
+    }
+}
+
+/// One gate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gate {
+    /// Its name in routes and reports.
+    pub name: String,
+    /// The output that moves it.
+    pub line: OutputLine,
+    /// Whether the line is low while the gate is open.
+    pub active_low: bool,
+    /// Distance from the centre of the camera's view.
+    pub distance_mm: f64,
+    /// Length of belt that an open gate clears, centred on `distance_mm`.
+    pub window_mm: f64,
+    /// Time from switching on to being open.
+    pub opening_lead_ms: f64,
+    /// Time it stays open for one item, centred on the item's passing.
+    pub hold_ms: f64,
+    /// Shortest time between two firings.
+    pub min_gap_ms: f64,
+    /// Longest time it may be switched on.
+    pub max_on_ms: f64,
+}
+
+/// An output of a GPIO chip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputLine {
+    /// By the line's own name.
+    Named(String),
+    /// By the chip's label (numbers of chips move between kernels) and the line's offset.
+    Offset {
+        /// Label of the chip.
+        chip: String,
+        /// Offset of the line.
+        offset: u32,
+    },
+}
+
+impl std::fmt::Display for OutputLine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(name) => write!(f, "line {name}"),
+            Self::Offset { chip, offset } => write!(f, "line {offset} of chip {chip}"),
+        }
+    }
+}
+
+/// Where an item goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// Through the gate with this index in [`Profile::gates`].
+    Gate(usize),
+    /// To the end of the belt.
+    PassThrough,
+}
+
+impl Profile {
+    /// Reads the profile in a file.
+    ///
+    /// # Errors
+    /// [`ProfileError::Unreadable`], or [`ProfileError::Invalid`] with all faults.
+    pub fn open(path: &Path) -> Result<Self, ProfileError> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::from_toml(&file, &text),
+            Err(error) => Err(ProfileError::Unreadable {
+                file,
+                message: error.to_string(),
+            }),
+        }
+    }
+
+    /// Reads the profile in `text`; `file` is how errors name it.
+    ///
+    /// # Errors
+    /// [`ProfileError::Invalid`] with all faults.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, ProfileError> {
+        let mut faults = Faults::new(text);
+        let profile = RawProfile::read(text, &mut faults).and_then(|raw| resolve(raw, &mut faults));
+        let faults = faults.into_sorted();
+        match profile {
+            Some(profile) if faults.is_empty() => Ok(profile),
+            _ => Err(ProfileError::Invalid {
+                file: file.to_owned(),
+                faults,
+            }),
+        }
+    }
+
+    /// The simulator's board: one gate per category, in their order; what is rejected passes through.
+    ///
+    /// Times follow the speed, so that a gate clears the same length of belt at any speed.
+    ///
+    /// # Errors
+    /// [`ProfileError::Invalid`] when the speed is out of range or there is no category.
+    pub fn simulated(categories: &[String], speed_mm_s: f64) -> Result<Self, ProfileError> {
+        Self::from_toml("simulated board", &simulated_toml(categories, speed_mm_s))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its camera.
+    pub fn camera(&self) -> &Camera {
+        &self.camera
+    }
+
+    /// Its belt.
+    pub fn belt(&self) -> &Belt {
+        &self.belt
+    }
+
+    /// Its gates, in the order of the file.
+    pub fn gates(&self) -> &[Gate] {
+        &self.gates
+    }
+
+    /// Where each category goes, in the order of the file.
+    pub fn routes(&self) -> &[(String, Destination)] {
+        &self.routes
+    }
+
+    /// Where an item of this category goes, if the board says so.
+    pub fn route(&self, category: &str) -> Option<Destination> {
+        let found = self.routes.iter().find(|(name, _)| name == category);
+        found.map(|(_, destination)| *destination)
+    }
+
+    /// Where items in doubt go.
+    pub fn reject(&self) -> Destination {
+        self.reject
+    }
+
+    /// Length of the view along the belt.
+    pub fn view_length_mm(&self) -> f64 {
+        self.camera.view_mm[usize::from(!self.belt.direction.is_horizontal())]
+    }
+}
+
+fn simulated_toml(categories: &[String], speed_mm_s: f64) -> String {
+    let ms = |mm: f64| mm / speed_mm_s * 1000.0;
+    let (hold_ms, lead_ms) = (ms(48.0), ms(8.0));
+    let mut text = format!(
+        "name = \"simulated\"\nreject = \"pass through\"\n\
+         [camera]\ndevice = \"simulated\"\nwidth_px = 640\nheight_px = 480\n\
+         rate_hz = {:.3}\nview_mm = [400, 300]\n\
+         [belt]\nspeed_mm_s = {speed_mm_s}\ndirection = \"left-to-right\"\ndecision_mm = 100\n",
+        (speed_mm_s / 20.0).clamp(20.0, 120.0),
+    );
+    let mut routes = String::from("[routes]\n");
+    for (index, category) in categories.iter().enumerate() {
+        let distance_mm = 500 + 200 * index;
+        let _ = write!(
+            text,
+            "[gates.gate-{n}]\nline = \"simulated-{n}\"\ndistance_mm = {distance_mm}\n\
+             opening_lead_ms = {lead_ms:.3}\nhold_ms = {hold_ms:.3}\nmin_gap_ms = {gap:.3}\nmax_on_ms = {max:.3}\n",
+            n = index + 1,
+            gap = ms(8.0),
+            max = ms(400.0),
+        );
+        let _ = writeln!(routes, "{} = \"gate-{}\"", quoted(category), index + 1);
+    }
+    text + &routes
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
+    let gates: Vec<Option<Gate>> = raw.gates.iter().map(|g| gate(g, faults)).collect();
+    if raw.gates.is_empty() && raw.camera.is_some() {
+        faults.add(1, Problem::NoGates);
+    }
+    shared_lines(&raw.gates, &gates, faults);
+    let names: BTreeMap<&str, usize> = raw
+        .gates
+        .iter()
+        .enumerate()
+        .map(|(index, gate)| (gate.name.as_str(), index))
+        .collect();
+    let reject = raw.reject.and_then(|f| destination(&f, &names, faults));
+    let routes: Vec<(String, Option<Destination>)> = raw
+        .routes
+        .iter()
+        .map(|(category, field)| (category.clone(), destination(field, &names, faults)))
+        .collect();
+    let camera = raw.camera.and_then(|c| {
+        Some(Camera {
+            device: c.device?.value,
+            width_px: c.width_px?.value as u32,
+            height_px: c.height_px?.value as u32,
+            rate_hz: c.rate_hz?.value,
+            view_mm: c.view_mm?.value,
+        })
+    });
+    let mut decision_line = None;
+    let belt = raw.belt.and_then(|b| {
+        decision_line = b.decision_mm.as_ref().map(|f| f.line);
+        Some(Belt {
+            speed_mm_s: b.speed_mm_s?.value,
+            direction: b.direction?,
+            decision_mm: b.decision_mm?.value,
+        })
+    });
+    if let (Some(camera), Some(belt)) = (&camera, &belt) {
+        decision_in_view(camera, belt, decision_line.unwrap_or(1), faults);
+    }
+    if let Some(belt) = &belt {
+        for (raw, gate) in raw.gates.iter().zip(&gates) {
+            if let Some(gate) = gate {
+                gate_after_decision(gate, belt, raw, faults);
+            }
+        }
+    }
+    Some(Profile {
+        name: raw.name?.value,
+        camera: camera?,
+        belt: belt?,
+        gates: gates.into_iter().collect::<Option<_>>()?,
+        routes: routes
+            .into_iter()
+            .map(|(category, d)| d.map(|d| (category, d)))
+            .collect::<Option<_>>()?,
+        reject: reject?,
+    })
+}
+
+fn gate(raw: &RawGate, faults: &mut Faults<'_>) -> Option<Gate> {
+    let line = match (&raw.line, &raw.chip, raw.offset) {
+        (Some(name), None, None) => Some(OutputLine::Named(name.clone())),
+        (None, Some(chip), Some(offset)) => Some(OutputLine::Offset {
+            chip: chip.clone(),
+            offset: offset as u32,
+        }),
+        _ if raw.pin_faulty => None,
+        _ => {
+            faults.add(raw.line_number, Problem::NoLine(raw.name.clone()));
+            None
+        }
+    };
+    let value = |field: &Option<Field<f64>>| field.as_ref().map(|f| f.value);
+    if let (Some(lead), Some(hold), Some(max)) = (
+        value(&raw.opening_lead_ms),
+        value(&raw.hold_ms),
+        &raw.max_on_ms,
+    ) && lead + hold > max.value
+    {
+        let problem = Problem::FiringTooLong {
+            gate: raw.name.clone(),
+            on_ms: lead + hold,
+            max_on_ms: max.value,
+        };
+        faults.add(max.line, problem);
+    }
+    Some(Gate {
+        name: raw.name.clone(),
+        line: line?,
+        active_low: raw.active_low,
+        distance_mm: value(&raw.distance_mm)?,
+        window_mm: value(&raw.window_mm)?,
+        opening_lead_ms: value(&raw.opening_lead_ms)?,
+        hold_ms: value(&raw.hold_ms)?,
+        min_gap_ms: value(&raw.min_gap_ms)?,
+        max_on_ms: value(&raw.max_on_ms)?,
+    })
+}
+
+fn shared_lines(raw: &[RawGate], gates: &[Option<Gate>], faults: &mut Faults<'_>) {
+    for (index, gate) in gates.iter().enumerate() {
+        let Some(gate) = gate else { continue };
+        let earlier = gates[..index].iter().flatten();
+        if let Some(other) = earlier.into_iter().find(|g| g.line == gate.line) {
+            let problem = Problem::SharedLine(other.name.clone(), gate.name.clone());
+            faults.add(raw[index].line_number, problem);
+        }
+    }
+}
+
+fn destination(
+    field: &Field<String>,
+    gates: &BTreeMap<&str, usize>,
+    faults: &mut Faults<'_>,
+) -> Option<Destination> {
+    if field.value == PASS_THROUGH {
+        return Some(Destination::PassThrough);
+    }
+    let found = gates.get(field.value.as_str()).copied();
+    if found.is_none() {
+        faults.add(field.line, Problem::UnknownGate(field.value.clone()));
+    }
+    found.map(Destination::Gate)
+}
+
+fn decision_in_view(camera: &Camera, belt: &Belt, line: usize, faults: &mut Faults<'_>) {
+    let length_mm = camera.view_mm[usize::from(!belt.direction.is_horizontal())];
+    if belt.decision_mm.abs() > length_mm / 2.0 {
+        let problem = Problem::DecisionOutOfView {
+            decision_mm: belt.decision_mm,
+            end_mm: length_mm / 2.0,
+        };
+        faults.add(line, problem);
+    }
+}
+
+fn gate_after_decision(gate: &Gate, belt: &Belt, raw: &RawGate, faults: &mut Faults<'_>) {
+    let before_ms = gate.opening_lead_ms + gate.hold_ms / 2.0;
+    let opens_at_mm = gate.distance_mm - belt.speed_mm_s * before_ms / 1000.0;
+    if opens_at_mm <= belt.decision_mm {
+        let problem = Problem::GateBeforeDecision {
+            gate: gate.name.clone(),
+            distance_mm: gate.distance_mm,
+            opens_at_mm,
+            decision_mm: belt.decision_mm,
+        };
+        let line = raw.distance_mm.as_ref().map_or(raw.line_number, |f| f.line);
+        faults.add(line, problem);
+    }
+}
+
+#[cfg(test)]
+mod tests;

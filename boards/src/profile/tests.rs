@@ -1,0 +1,193 @@
+use super::*;
+use crate::error::Fault;
+
+const GOOD: &str = r#"name = "test"
+reject = "pass through"
+[camera]
+device = "simulated"
+width_px = 640
+height_px = 480
+rate_hz = 30
+view_mm = [400, 300]
+[belt]
+speed_mm_s = 400
+direction = "left-to-right"
+decision_mm = 100
+[gates.a]
+line = "A"
+distance_mm = 500
+opening_lead_ms = 20
+hold_ms = 120
+min_gap_ms = 20
+max_on_ms = 1000
+[gates.b]
+chip = "chip"
+offset = 4
+distance_mm = 700
+opening_lead_ms = 20
+hold_ms = 120
+min_gap_ms = 20
+max_on_ms = 1000
+[routes]
+x = "a"
+y = "b"
+z = "pass through"
+"#;
+
+fn faults_of(text: &str) -> Vec<Fault> {
+    match Profile::from_toml("t.toml", text) {
+        Err(ProfileError::Invalid { faults, .. }) => faults,
+        other => panic!("expected faults, got {other:?}"),
+    }
+}
+
+#[track_caller]
+fn check(from: &str, to: &str, line: usize, problem: Problem) {
+    assert!(GOOD.contains(from), "{from:?} is not in the good profile");
+    assert_eq!(
+        faults_of(&GOOD.replacen(from, to, 1)),
+        [Fault { line, problem }]
+    );
+}
+
+fn shipped() -> Vec<std::path::PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
+    let files = std::fs::read_dir(folder).unwrap();
+    files.map(|f| f.unwrap().path()).collect()
+}
+
+#[test]
+fn every_shipped_profile_is_valid_and_named_as_its_file() {
+    let files = shipped();
+    assert!(files.len() >= 2);
+    for file in files {
+        let profile = Profile::open(&file).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(profile.name(), file.file_stem().unwrap().to_str().unwrap());
+    }
+}
+
+#[test]
+fn the_shipped_simulated_profile_is_the_derived_one() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/simulated.toml");
+    let shipped = Profile::open(&file).unwrap();
+    let categories: Vec<String> = shipped.routes().iter().map(|(c, _)| c.clone()).collect();
+    let derived = Profile::simulated(&categories, shipped.belt().speed_mm_s).unwrap();
+    assert_eq!(shipped, derived);
+}
+
+#[test]
+fn a_good_profile_resolves() {
+    let profile = Profile::from_toml("t.toml", GOOD).unwrap();
+    assert_eq!(profile.route("y"), Some(Destination::Gate(1)));
+    assert_eq!(profile.route("z"), Some(Destination::PassThrough));
+    assert_eq!(profile.route("w"), None);
+    assert_eq!(profile.reject(), Destination::PassThrough);
+    assert_eq!(profile.gates()[0].window_mm, 40.0);
+    assert_eq!(profile.view_length_mm(), 400.0);
+    let line = OutputLine::Offset {
+        chip: "chip".into(),
+        offset: 4,
+    };
+    assert_eq!(profile.gates()[1].line, line);
+}
+
+#[test]
+fn single_faults_are_named_with_their_line() {
+    let unknown = |section: &str, key: &str| Problem::UnknownKey {
+        section: section.into(),
+        key: key.into(),
+    };
+    check(
+        "rate_hz = 30",
+        "rate_hz = 30\nshutter = 1",
+        8,
+        unknown("[camera]", "shutter"),
+    );
+    check(
+        "line = \"A\"",
+        "line = \"A\"\ncolour = 1",
+        15,
+        unknown("[gates.a]", "colour"),
+    );
+    let missing = Problem::Missing {
+        section: "[gates.a]".into(),
+        key: "hold_ms".into(),
+    };
+    check("hold_ms = 120\n", "", 13, missing);
+    let range = Problem::OutOfRange {
+        key: "rate_hz".into(),
+        value: 0.0,
+        min: 1.0,
+        max: 1000.0,
+    };
+    check("rate_hz = 30", "rate_hz = 0", 7, range);
+    let kind = Problem::WrongType {
+        key: "view_mm".into(),
+        expected: "two numbers, [a, b]",
+    };
+    check("view_mm = [400, 300]", "view_mm = 400", 8, kind);
+    check("line = \"A\"\n", "", 13, Problem::NoLine("a".into()));
+    check(
+        "x = \"a\"",
+        "x = \"c\"",
+        29,
+        Problem::UnknownGate("c".into()),
+    );
+    let out = Problem::DecisionOutOfView {
+        decision_mm: 201.0,
+        end_mm: 200.0,
+    };
+    check("decision_mm = 100", "decision_mm = 201", 12, out);
+    let early = Problem::GateBeforeDecision {
+        gate: "a".into(),
+        distance_mm: 120.0,
+        opens_at_mm: 88.0,
+        decision_mm: 100.0,
+    };
+    check("distance_mm = 500", "distance_mm = 120", 15, early);
+    let long = Problem::FiringTooLong {
+        gate: "a".into(),
+        on_ms: 140.0,
+        max_on_ms: 100.0,
+    };
+    check("max_on_ms = 1000", "max_on_ms = 100", 19, long);
+    let both = "chip = \"chip\"\noffset = 4";
+    check(
+        "line = \"A\"",
+        both,
+        21,
+        Problem::SharedLine("a".into(), "b".into()),
+    );
+}
+
+#[test]
+fn all_faults_are_reported_at_once() {
+    let text = GOOD
+        .replacen("rate_hz = 30", "rate_hz = \"fast\"", 1)
+        .replacen("direction = \"left-to-right\"", "direction = \"up\"", 1)
+        .replacen("y = \"b\"", "y = \"nowhere\"", 1);
+    let lines: Vec<usize> = faults_of(&text).iter().map(|f| f.line).collect();
+    assert_eq!(lines, [7, 11, 30]);
+    let message = Profile::from_toml("t.toml", &text).unwrap_err().to_string();
+    assert!(
+        message.starts_with("t.toml: 3 faults\n  t.toml:7: "),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_is_no_toml_is_one_fault() {
+    let faults = faults_of("name = \"a\"\nthis is nothing\n");
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].line, 2);
+    assert!(matches!(faults[0].problem, Problem::Syntax(_)));
+    let empty = faults_of("");
+    assert!(empty.iter().any(|f| f.problem == Problem::NoGates));
+}
+
+#[test]
+fn category_names_of_any_kind_reach_the_simulated_board() {
+    let names = ["可回收物".to_owned(), "a \"quoted\" one".to_owned()];
+    let profile = Profile::simulated(&names, 250.0).unwrap();
+    assert_eq!(profile.route(&names[1]), Some(Destination::Gate(1)));
+}
