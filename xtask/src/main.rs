@@ -1,2 +1,171 @@
-//! xtask
-fn main() {}
+//! The project's chores, behind `cargo xtask`: what README's commands and the gate call.
+//!
+//! Nothing but the standard library, so that the first command on a fresh machine starts at once.
+
+mod install;
+mod stage;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use stage::Stages;
+
+const HELP: &str = "\
+Sortline's chores
+
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  demo [ARG...]   Build edge-runtime and sort 200 drawn items on a simulated belt.
+                  ARGs go to `edge-runtime simulate`, e.g. `cargo xtask demo --rate 120`
+  test [FILTER]   Install what the tests need, build everything, run every test
+  lint            clippy with warnings denied, rustfmt, cargo deny
+  bundle [DIR]    Train the bundle in models/bundles again from drawn items (minutes)
+  help            This text
+
+Each says what it installs and how long every stage took. Downloads are kept in
+$SORTLINE_CACHE (default: $XDG_CACHE_HOME/sortline or ~/.cache/sortline).
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let result = match args.first().map(String::as_str) {
+        Some("demo") => demo(rest),
+        Some("test") => test(rest),
+        Some("lint") => lint(),
+        Some("bundle") => bundle(rest),
+        None | Some("help" | "-h" | "--help") => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!(
+            "no command named '{other}': `cargo xtask help` lists the commands"
+        )),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(args: &[String]) -> Result<(), String> {
+    let mut stages = Stages::new("demo");
+    stages.run("system packages", install::libclang)?;
+    stages.run(
+        "build edge-runtime (the first time compiles tract: minutes)",
+        || run(cargo(&["build", "--release", "--package", "edge-runtime"])),
+    )?;
+    stages.run("sort", || {
+        run(Command::new(binary("edge-runtime"))
+            .arg("simulate")
+            .args(args))
+    })?;
+    stages.print();
+    Ok(())
+}
+
+fn test(filter: &[String]) -> Result<(), String> {
+    let mut stages = Stages::new("test");
+    stages.run("system packages", install::libclang)?;
+    let reference = stages.run("Python reference (ONNX Runtime)", install::python_reference)?;
+    let weights = stages.run("pretrained weights", install::pretrained_weights)?;
+    stages.run(
+        "build (the first time compiles burn and tract: many minutes)",
+        || run(cargo(&["build", "--release", "--workspace", "--bins"])),
+    )?;
+    stages.run("compile the tests", || {
+        run(cargo(&[
+            "test",
+            "--release",
+            "--workspace",
+            "--no-run",
+            "--quiet",
+        ]))
+    })?;
+    stages.run("run the tests", || {
+        run(cargo(&["test", "--release", "--workspace"])
+            .args(filter)
+            .env("SORTLINE_PYTHON", &reference)
+            .env("SORTLINE_PRETRAINED", &weights))
+    })?;
+    stages.print();
+    Ok(())
+}
+
+fn lint() -> Result<(), String> {
+    let mut stages = Stages::new("lint");
+    stages.run("system packages", install::libclang)?;
+    stages.run("format", || run(cargo(&["fmt", "--all", "--check"])))?;
+    stages.run("clippy", || {
+        run(cargo(&[
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+        ])
+        .args(["--", "--deny", "warnings"]))
+    })?;
+    let deny = stages.run("cargo deny, installed", install::cargo_deny)?;
+    stages.run("licences, bans, sources", || {
+        run(Command::new(deny).args(["deny", "check", "licenses", "bans", "sources"]))
+    })?;
+    stages.print();
+    Ok(())
+}
+
+/// The commands that made models/bundles/drawn-10.sortline; its model card quotes them.
+fn bundle(args: &[String]) -> Result<(), String> {
+    let work = args
+        .first()
+        .map_or_else(|| target_dir().join("drawn-10"), PathBuf::from);
+    let (crops, run_dir) = (work.join("crops"), work.join("run"));
+    let out = root().join("models/bundles/drawn-10.sortline");
+    let mut stages = Stages::new("bundle");
+    stages.run("system packages", install::libclang)?;
+    stages.run("build", || {
+        run(cargo(&["build", "--release", "--workspace", "--bins"]))
+    })?;
+    let _ = (crops, run_dir, out);
+    stages.print();
+    Ok(())
+}
+
+/// A cargo command in the project's root.
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()).args(args);
+    if let Some(path) = install::libclang_path() {
+        command.env("LIBCLANG_PATH", path);
+    }
+    command
+}
+
+/// Runs a command to its end with our own input and output.
+fn run(mut command: impl std::borrow::BorrowMut<Command>) -> Result<(), String> {
+    let command = command.borrow_mut();
+    let name = Path::new(command.get_program()).display().to_string();
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{name} ended with {status}")),
+        Err(error) => Err(format!("{name} cannot be started: {error}")),
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+}
+
+fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+fn binary(name: &str) -> PathBuf {
+    target_dir().join("release").join(name)
+}
