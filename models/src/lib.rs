@@ -12,6 +12,7 @@
 //! - [`preprocess`]: from a frame to the network's input, the only place where pixels become
 //!   numbers;
 //! - [`bundle`]: the file format.
+#![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod bundle;

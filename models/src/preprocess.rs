@@ -2,14 +2,41 @@
 //!
 //! Trainer and sorting program call the same functions here with the same [`PreprocessSpec`], which
 //! travels in the bundle, and get the same bytes on every CPU.
+//!
+//! # Geometry
+//!
+//! A picture of `w x h` pixels, or a region of one cut out beforehand, with `longer = max(w, h)`:
+//!
+//! 1. The scaled sides are `w * size / longer` and `h * size / longer`, rounded to the nearest
+//!    integer, halves up, and at least 1. The longer one is `size`.
+//! 2. The picture is resampled to them with [`Filter`]. Where it shrinks, the filter is widened by
+//!    the scale, so that every pixel counts.
+//! 3. It is put into a square of `size x size` pixels filled with `fill`, its left upper corner at
+//!    `((size - scaled w) / 2, (size - scaled h) / 2)`, rounded down.
+//! 4. `value = (pixel / 255 - mean) / std` per channel, in `f64` and rounded to `f32` at the end.
+//!
+//! With Pillow and NumPy, to the last bit:
+//!
+//! ```python
+//! def square(image, size, fill, filter):   # Image.BILINEAR or Image.BICUBIC
+//!     w, h = image.size
+//!     longer = max(w, h)
+//!     w, h = (max(1, (2 * side * size + longer) // (2 * longer)) for side in (w, h))
+//!     result = Image.new("RGB", (size, size), fill)
+//!     result.paste(image.resize((w, h), filter), ((size - w) // 2, (size - h) // 2))
+//!     return result
+//!
+//! def tensor(square, mean, std):
+//!     mean, std = (np.float64(np.float32(x)) for x in (mean, std))
+//!     return ((np.asarray(square) / 255 - mean) / std).astype(np.float32).transpose(2, 0, 1)
+//! ```
 
-use fast_image_resize::images::{
-    TypedCroppedImage, TypedCroppedImageMut, TypedImage, TypedImageRef,
-};
-use fast_image_resize::pixels::U8x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+mod resample;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use resample::{Resampler, Source, Target};
 
 /// Longest side of a network's input, in pixels.
 pub const MAX_SIZE: u32 = 2048;
@@ -34,9 +61,9 @@ pub struct PreprocessSpec {
 /// The kernel of the resampling, widened by the scale where a picture shrinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Filter {
-    /// Linear, one pixel to each side ("bilinear").
+    /// Linear, one pixel to each side; Pillow's `BILINEAR`.
     Triangle,
-    /// Cubic with a = -0.5, two pixels to each side ("bicubic").
+    /// Cubic (Keys 1981, a = -0.5), two pixels to each side; Pillow's `BICUBIC`.
     CatmullRom,
 }
 
@@ -248,8 +275,7 @@ impl PreprocessSpec {
 /// Applies a [`PreprocessSpec`]; keeps its buffers from frame to frame.
 pub struct Preprocessor {
     spec: PreprocessSpec,
-    resizer: Resizer,
-    options: ResizeOptions,
+    resampler: Resampler,
     square: Vec<u8>,
 }
 
@@ -257,16 +283,10 @@ impl Preprocessor {
     /// Errors: the specification is not valid.
     pub fn new(spec: PreprocessSpec) -> Result<Preprocessor, PreprocessError> {
         spec.check()?;
-        let filter = match spec.filter {
-            Filter::Triangle => FilterType::Bilinear,
-            Filter::CatmullRom => FilterType::CatmullRom,
-        };
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         let square = vec![0; spec.len()];
         Ok(Preprocessor {
             spec,
-            resizer: Resizer::new(),
-            options,
+            resampler: Resampler::new(spec.filter),
             square,
         })
     }
@@ -277,7 +297,7 @@ impl Preprocessor {
     }
 
     /// The picture, or a region of it, scaled and centred in a square: `size` rows of `size` RGB
-    /// pixels.
+    /// pixels. A region gives the same as a picture that holds nothing else.
     pub fn square(
         &mut self,
         view: RgbView<'_>,
@@ -285,10 +305,20 @@ impl Preprocessor {
     ) -> Result<&[u8], PreprocessError> {
         let region = view.check(region.unwrap_or_else(|| view.bounds()))?;
         let placement = self.spec.placement(region.width, region.height);
-        let (pixels, _) = self.square.as_chunks_mut::<3>();
+        let (pixels, _) = view.data.as_chunks();
+        let source = Source {
+            pixels,
+            stride: view.width as usize,
+            region,
+        };
+        let (pixels, _) = self.square.as_chunks_mut();
         pixels.fill(self.spec.fill);
-        self.resize(view, region, placement)
-            .ok_or(PreprocessError::Spec("the resampling failed"))?;
+        let target = Target {
+            pixels,
+            stride: self.spec.size as usize,
+            region: placement,
+        };
+        self.resampler.resample(source, target);
         Ok(&self.square)
     }
 
@@ -301,17 +331,5 @@ impl Preprocessor {
     ) -> Result<(), PreprocessError> {
         self.square(view, region)?;
         self.spec.normalize(&self.square, out)
-    }
-
-    fn resize(&mut self, view: RgbView<'_>, from: Region, to: Region) -> Option<()> {
-        let source = TypedImageRef::<U8x3>::from_buffer(view.width, view.height, view.data).ok()?;
-        let source =
-            TypedCroppedImage::new(source, from.x, from.y, from.width, from.height).ok()?;
-        let size = self.spec.size;
-        let target = TypedImage::<U8x3>::from_buffer(size, size, &mut self.square).ok()?;
-        let mut target = TypedCroppedImageMut::new(target, to.x, to.y, to.width, to.height).ok()?;
-        self.resizer
-            .resize_typed(&source, &mut target, &self.options)
-            .ok()
     }
 }
