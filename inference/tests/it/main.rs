@@ -1,0 +1,6 @@
+//! What `inference` promises, on small networks made for the purpose.
+#![allow(clippy::unwrap_used)]
+
+mod classify;
+mod hostile;
+mod onnx;
