@@ -169,3 +169,56 @@ fn target_dir() -> PathBuf {
 fn binary(name: &str) -> PathBuf {
     target_dir().join("release").join(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// The features that cargo gives each dependency when it builds `selection`.
+    fn features(selection: &[&str]) -> BTreeMap<String, BTreeSet<String>> {
+        let tree = [
+            "tree",
+            "--locked",
+            "--edges",
+            "normal,no-proc-macro",
+            "--prefix",
+            "none",
+        ];
+        let output = cargo(&tree)
+            .args(["--format", "{p} {f}"])
+            .args(selection)
+            .output();
+        let output = output.expect("cargo tree runs");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = String::from_utf8(output.stdout).expect("cargo prints UTF-8");
+        let mut features: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for line in text.lines().map(|line| line.trim_end_matches(" (*)")) {
+            let mut words = line.splitn(3, ' ');
+            if let (Some(name), Some(version)) = (words.next(), words.next()) {
+                let list = words.next().unwrap_or_default();
+                let list = list.split(',').filter(|feature| !feature.is_empty());
+                let known = features.entry(format!("{name} {version}")).or_default();
+                known.extend(list.map(str::to_owned));
+            }
+        }
+        features
+    }
+
+    /// Else `demo` and `test` would each compile tract for themselves.
+    #[test]
+    fn edge_runtime_is_built_with_the_features_of_the_whole_workspace() {
+        let workspace = features(&["--workspace"]);
+        for (package, alone) in features(&["--package", "edge-runtime"]) {
+            let missing: Vec<_> = workspace[&package].difference(&alone).collect();
+            assert!(
+                missing.is_empty(),
+                "add to features/Cargo.toml: {package} {missing:?}"
+            );
+        }
+    }
+}
