@@ -46,6 +46,8 @@ pub enum Precision {
     F32,
     /// 8-bit integers.
     Int8,
+    /// 32-bit floating point, with weights stored as 8-bit integers.
+    Int8Weights,
 }
 
 /// Measured on pictures that were not trained on.

@@ -6,46 +6,43 @@ use crate::graph::{Graph, GraphError, Node, Op};
 use crate::weights::{Tensor, Weights};
 
 /// Folds every batch norm that directly follows a convolution into the convolution's weight and
-/// bias, and leaves dropout out. The result computes the same function in inference.
+/// bias, and leaves out dropout and whatever the output does not depend on. The result computes
+/// the same function in inference.
 ///
-/// A batch norm stays where its convolution's output has another use. The arithmetic is `f64`.
+/// A batch norm stays where what it takes has another use. The arithmetic is `f64`.
 /// Errors: the graph is not valid, the weights are not its own, or a fold gives values that are
 /// not finite (a negative variance, for example).
 pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<(Graph, Weights), GraphError> {
     graph.check(weights)?;
-    let uses = uses_without_dropout(graph);
+    let uses = live_uses(graph);
     let mut weights = weights.clone();
     let mut nodes: Vec<Node> = Vec::new();
-    // The new index of what each old node computes.
+    // For each new node, how often its output is used.
+    let mut new_uses: Vec<usize> = Vec::new();
+    // For each old node, the new one that computes the same.
     let mut moved: Vec<usize> = Vec::with_capacity(graph.nodes.len());
-    for node in &graph.nodes {
-        let source = node.inputs.first().map(|&input| moved[input]);
-        let folded = match (node.op, source) {
-            (Op::Dropout { .. }, Some(source)) => Some(source),
-            (Op::BatchNorm { eps }, Some(source)) => {
-                let conv = &mut nodes[source];
-                let single = graph.find(&conv.name).is_some_and(|old| uses[old] == 1);
-                let foldable = single && matches!(conv.op, Op::Conv { .. });
-                if foldable {
-                    fold_into(conv, &node.name, eps, &mut weights)?;
-                }
-                foldable.then_some(source)
+    for (node, &uses) in graph.nodes.iter().zip(&uses) {
+        let source = node.inputs.first().map_or(0, |&input| moved[input]);
+        let folds = |nodes: &[Node]| matches!(nodes[source].op, Op::Conv { .. });
+        match node.op {
+            _ if uses == 0 => moved.push(source),
+            Op::Dropout { .. } => moved.push(source),
+            Op::BatchNorm { eps } if new_uses[source] == 1 && folds(&nodes) => {
+                fold_into(&mut nodes[source], &node.name, eps, &mut weights)?;
+                new_uses[source] = uses;
+                moved.push(source);
             }
-            _ => None,
-        };
-        moved.push(folded.unwrap_or_else(|| {
-            let inputs = node.inputs.iter().map(|&input| moved[input]).collect();
-            nodes.push(Node {
-                name: node.name.clone(),
-                op: node.op,
-                inputs,
-            });
-            nodes.len() - 1
-        }));
-    }
-    // What comes after the output cannot feed it.
-    if let Some(&output) = moved.last() {
-        nodes.truncate(output + 1);
+            op => {
+                let inputs = node.inputs.iter().map(|&input| moved[input]).collect();
+                nodes.push(Node {
+                    name: node.name.clone(),
+                    op,
+                    inputs,
+                });
+                new_uses.push(uses);
+                moved.push(nodes.len() - 1);
+            }
+        }
     }
     let folded = Graph {
         name: graph.name.clone(),
@@ -58,28 +55,27 @@ pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<(Graph, Weigh
     Ok((folded, weights))
 }
 
-/// How often each node's output is used, as if every dropout were its input. Being the graph's
-/// output is a use.
-fn uses_without_dropout(graph: &Graph) -> Vec<usize> {
-    let nodes = &graph.nodes;
-    let through = |mut index: usize| {
-        while let Op::Dropout { .. } = nodes[index].op {
-            index = nodes[index].inputs[0];
-        }
-        index
-    };
-    let mut uses = vec![0; nodes.len()];
-    let readers = nodes
-        .iter()
-        .filter(|node| !matches!(node.op, Op::Dropout { .. }));
-    for &input in readers.flat_map(|node| &node.inputs) {
-        uses[through(input)] += 1;
+/// How often each node's output is used on the way to the graph's output, which is a use too. A
+/// dropout hands its uses on to its input.
+fn live_uses(graph: &Graph) -> Vec<usize> {
+    let mut uses = vec![0; graph.nodes.len()];
+    if let Some(output) = uses.last_mut() {
+        *output = 1;
     }
-    uses[through(nodes.len() - 1)] += 1;
+    for (index, node) in graph.nodes.iter().enumerate().rev() {
+        let passed_on = match node.op {
+            Op::Dropout { .. } => uses[index],
+            _ => uses[index].min(1),
+        };
+        node.inputs
+            .iter()
+            .for_each(|&input| uses[input] += passed_on);
+    }
     uses
 }
 
-/// `weight *= scale` and `bias = (bias - mean) * scale + shift` with `scale = gamma / sqrt(var + eps)`.
+/// `weight *= scale` and `bias = (bias - mean) * scale + shift`, with
+/// `scale = gamma / sqrt(var + eps)` and `shift = beta`.
 fn fold_into(
     conv: &mut Node,
     norm: &str,
@@ -99,23 +95,22 @@ fn fold_into(
         format!("{}.bias", conv.name),
     );
     let mut weight = take(weights, weight_name.clone())?;
-    let old_bias = match had_bias {
+    let mut bias = match had_bias {
         true => take(weights, bias_name.clone())?,
         false => Tensor::filled(&[out], 0.0),
     };
-
-    let mut new_bias = Tensor::filled(&[out], 0.0);
     let per_channel = weight.data.len() / out;
-    for (channel, kernel) in weight.data.chunks_exact_mut(per_channel).enumerate() {
+    let kernels = weight.data.chunks_exact_mut(per_channel);
+    for (channel, (kernel, bias)) in kernels.zip(&mut bias.data).enumerate() {
         let at = |tensor: &Tensor| f64::from(tensor.data[channel]);
         let scale = at(&gamma) / (at(&var) + eps).sqrt();
         kernel
             .iter_mut()
             .for_each(|value| *value = (f64::from(*value) * scale) as f32);
-        new_bias.data[channel] = ((at(&old_bias) - at(&mean)) * scale + at(&beta)) as f32;
+        *bias = ((f64::from(*bias) - at(&mean)) * scale + at(&beta)) as f32;
     }
     weights.insert(weight_name, weight);
-    weights.insert(bias_name, new_bias);
+    weights.insert(bias_name, bias);
     Ok(())
 }
 

@@ -1,0 +1,10 @@
+//! Tests of the crate's public behaviour.
+#![allow(clippy::unwrap_used)]
+
+mod bundle;
+mod fold;
+mod graph;
+mod labels;
+mod preprocess;
+mod reference;
+mod zoo;
