@@ -1,2 +1,64 @@
-//! host-train
-fn main() {}
+//! Trains, evaluates and exports the classifiers that `edge-runtime` runs.
+//!
+//! Photos go in ([`data`], [`loader`], [`augment`]); a network of `models::zoo` is interpreted by
+//! burn ([`network`]) and trained ([`trainer`], [`step`]); the run folder holds the result ([`run`],
+//! [`checkpoint`]); [`export`] folds it, writes it as ONNX and proves that it computes the same.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod augment;
+mod checkpoint;
+mod config;
+mod data;
+mod evaluate;
+mod export;
+mod features;
+mod initialize;
+mod loader;
+mod material;
+mod network;
+mod networks;
+mod onnx;
+mod optimizer;
+mod pretrained;
+mod progress;
+mod random;
+mod run;
+mod step;
+mod train;
+mod trainer;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Trains, evaluates and exports the classifiers that edge-runtime runs.
+#[derive(Parser)]
+#[command(version, after_help = "Start with: host-train train --help")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::Args),
+    Export(export::Args),
+    Evaluate(evaluate::Args),
+    Networks(networks::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+        Command::Networks(args) => networks::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! The state of a run on disk.
+//!
+//! A checkpoint file is `SLCHKPT1`, the BLAKE3 hash of the rest, and the rest as postcard. Files
+//! appear whole or not at all: written beside their place, flushed to the disk, then renamed.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use models::{Graph, Tensor, Weights};
+use serde::{Deserialize, Serialize};
+
+use crate::trainer::classifier;
+
+const MAGIC: &[u8; 8] = b"SLCHKPT1";
+const HASH_BYTES: usize = 32;
+const EXTENSION: &str = "checkpoint";
+
+/// Everything that a run needs to go on as if it had never stopped. Random numbers follow from the
+/// seed and the counters here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    /// Hash of the data that is learned from.
+    pub(crate) data_hash: String,
+    /// Finished epochs, over all stages.
+    pub(crate) epochs: u32,
+    /// Steps taken, over all stages.
+    pub(crate) steps: u64,
+    /// The weights as they train; see `scaler`.
+    #[serde(with = "named_tensors")]
+    pub(crate) weights: Weights,
+    /// Where the classifier trains on scaled features: how they are scaled.
+    pub(crate) scaler: Option<Scaler>,
+    /// The optimizer's state; empty at the start of a stage.
+    pub(crate) optimizer: Vec<u8>,
+    /// One entry per finished epoch.
+    pub(crate) history: Vec<Epoch>,
+}
+
+/// Scales features to mean 0 and deviation 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scaler {
+    pub(crate) mean: Vec<f32>,
+    pub(crate) deviation: Vec<f32>,
+}
+
+/// What was measured in one epoch; a row of `metrics.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Epoch {
+    /// From 1.
+    pub(crate) epoch: u32,
+    /// `head` or `full`.
+    pub(crate) stage: String,
+    /// Learning rate at the end.
+    pub(crate) lr: f64,
+    pub(crate) train_loss: f64,
+    pub(crate) train_accuracy: f64,
+    pub(crate) val_loss: Option<f64>,
+    pub(crate) val_item_accuracy: Option<f64>,
+    pub(crate) val_category_accuracy: Option<f64>,
+    pub(crate) seconds: f64,
+}
+
+impl Checkpoint {
+    /// The weights as the network alone needs them: with the scaling of features folded into the
+    /// classifier.
+    pub(crate) fn network_weights(&self, graph: &Graph) -> Weights {
+        let mut weights = self.weights.clone();
+        if let Some(scaler) = &self.scaler {
+            scaler.fold_into(&mut weights, classifier(graph));
+        }
+        weights
+    }
+
+    /// Whether `self` is the better one to ship: more items right on validation, then lower loss.
+    pub(crate) fn is_better_than(&self, other: &Checkpoint) -> bool {
+        let key = |checkpoint: &Checkpoint| {
+            let last = checkpoint.history.last()?;
+            Some((last.val_item_accuracy?, -last.val_loss?))
+        };
+        match (key(self), key(other)) {
+            (Some(ours), Some(theirs)) => ours > theirs,
+            // Nothing was validated: later is better.
+            (None, _) => true,
+            (Some(_), None) => true,
+        }
+    }
+
+    /// Writes the file.
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        let body = postcard::to_stdvec(self).context("a checkpoint cannot be encoded")?;
+        let mut bytes = Vec::with_capacity(body.len() + MAGIC.len() + HASH_BYTES);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(blake3::hash(&body).as_bytes());
+        bytes.extend_from_slice(&body);
+        write_atomically(path, &bytes)
+    }
+
+    /// Reads the file.
+    pub(crate) fn open(path: &Path) -> Result<Checkpoint> {
+        let bytes =
+            fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        let damaged = || format!("{}: not a whole checkpoint", path.display());
+        let body = bytes.strip_prefix(MAGIC).with_context(damaged)?;
+        let (hash, body) = body
+            .split_first_chunk::<HASH_BYTES>()
+            .with_context(damaged)?;
+        ensure!(
+            blake3::hash(body) == blake3::Hash::from_bytes(*hash),
+            damaged()
+        );
+        postcard::from_bytes(body).with_context(damaged)
+    }
+}
+
+impl Scaler {
+    /// Measures `features`, rows of `width` values.
+    pub(crate) fn measure(features: &[f32], width: usize) -> Scaler {
+        let rows = (features.len() / width).max(1) as f64;
+        let mut sums = vec![(0.0f64, 0.0f64); width];
+        for row in features.chunks_exact(width) {
+            for ((sum, squares), &value) in sums.iter_mut().zip(row) {
+                *sum += f64::from(value);
+                *squares += f64::from(value) * f64::from(value);
+            }
+        }
+        let moments = sums.iter().map(|(sum, squares)| {
+            let mean = sum / rows;
+            let deviation = (squares / rows - mean * mean).max(0.0).sqrt();
+            // A feature that never changes says nothing: leave its scale alone.
+            (
+                mean as f32,
+                if deviation > 1e-6 {
+                    deviation as f32
+                } else {
+                    1.0
+                },
+            )
+        });
+        let (mean, deviation) = moments.unzip();
+        Scaler { mean, deviation }
+    }
+
+    /// Scales rows of features.
+    pub(crate) fn apply(&self, features: &mut [f32]) {
+        for row in features.chunks_exact_mut(self.mean.len()) {
+            for ((value, mean), deviation) in row.iter_mut().zip(&self.mean).zip(&self.deviation) {
+                *value = (*value - mean) / deviation;
+            }
+        }
+    }
+
+    /// Makes a classifier that was trained on scaled features work on unscaled ones.
+    pub(crate) fn fold_into(&self, weights: &mut Weights, classifier: &str) {
+        self.change(weights, classifier, |weight, mean, deviation| {
+            let folded = weight / f64::from(deviation);
+            (folded, -folded * f64::from(mean))
+        });
+    }
+
+    /// The reverse of [`Scaler::fold_into`].
+    pub(crate) fn unfold_from(&self, weights: &mut Weights, classifier: &str) {
+        self.change(weights, classifier, |weight, mean, deviation| {
+            (weight * f64::from(deviation), weight * f64::from(mean))
+        });
+    }
+
+    /// Replaces each weight, and adds to the bias of its row, what `new` says.
+    fn change(
+        &self,
+        weights: &mut Weights,
+        classifier: &str,
+        new: impl Fn(f64, f32, f32) -> (f64, f64),
+    ) {
+        let mut biases = vec![];
+        if let Some(matrix) = weights.get_mut(&format!("{classifier}.weight")) {
+            for row in matrix.data.chunks_exact_mut(self.mean.len()) {
+                let mut bias = 0.0;
+                for ((value, &mean), &deviation) in
+                    row.iter_mut().zip(&self.mean).zip(&self.deviation)
+                {
+                    let (weight, summand) = new(f64::from(*value), mean, deviation);
+                    *value = weight as f32;
+                    bias += summand;
+                }
+                biases.push(bias);
+            }
+        }
+        if let Some(bias) = weights.get_mut(&format!("{classifier}.bias")) {
+            for (value, summand) in bias.data.iter_mut().zip(biases) {
+                *value = (f64::from(*value) + summand) as f32;
+            }
+        }
+    }
+}
+
+/// Where a run keeps its checkpoints.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    folder: PathBuf,
+}
+
+impl Store {
+    /// The store of a run; makes its folder and removes what a kill left half-written.
+    pub(crate) fn new(run: &Path) -> Result<Store> {
+        let folder = run.join("checkpoints");
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("{}: cannot be made", folder.display()))?;
+        remove_leftovers(run)?;
+        remove_leftovers(&folder)?;
+        Ok(Store { folder })
+    }
+
+    /// The best one's file.
+    pub(crate) fn best_path(&self) -> PathBuf {
+        self.folder.join(format!("best.{EXTENSION}"))
+    }
+
+    fn epoch_path(&self, epoch: u32) -> PathBuf {
+        self.folder.join(format!("epoch-{epoch:05}.{EXTENSION}"))
+    }
+
+    /// Saves the state after an epoch and removes all but the latest `keep`.
+    pub(crate) fn save(&self, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
+        checkpoint.save(&self.epoch_path(checkpoint.epochs))?;
+        let epochs = self.epochs()?;
+        for &epoch in epochs.iter().rev().skip(keep) {
+            let path = self.epoch_path(epoch);
+            fs::remove_file(&path)
+                .with_context(|| format!("{}: cannot be removed", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The latest one, if there is any.
+    pub(crate) fn latest(&self) -> Result<Option<Checkpoint>> {
+        let Some(epoch) = self.epochs()?.pop() else {
+            return Ok(None);
+        };
+        Checkpoint::open(&self.epoch_path(epoch)).map(Some)
+    }
+
+    /// The best one, if there is any.
+    pub(crate) fn best(&self) -> Result<Option<Checkpoint>> {
+        let path = self.best_path();
+        if path.exists() {
+            Checkpoint::open(&path).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Epochs with a checkpoint, rising.
+    fn epochs(&self) -> Result<Vec<u32>> {
+        let mut epochs = Vec::new();
+        let entries = fs::read_dir(&self.folder)
+            .with_context(|| format!("{}: cannot be read", self.folder.display()))?;
+        for entry in entries {
+            let name = entry?.file_name();
+            let number: Option<u32> = name.to_str().and_then(|name| {
+                name.strip_prefix("epoch-")?
+                    .strip_suffix(&format!(".{EXTENSION}"))?
+                    .parse()
+                    .ok()
+            });
+            epochs.extend(number);
+        }
+        epochs.sort_unstable();
+        Ok(epochs)
+    }
+}
+
+/// Writes a file so that its name never stands for half of it.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("file");
+    let beside = path.with_file_name(format!(".{name}.tmp"));
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+            _ => Ok(()),
+        }
+    };
+    write().map_err(|error| {
+        // The old file, if any, is untouched; what could not be finished only takes up room.
+        let _ = fs::remove_file(&beside);
+        anyhow::anyhow!("{}: cannot be written: {error}", path.display())
+    })
+}
+
+/// Removes what [`write_atomically`] left behind when it was killed.
+pub(crate) fn remove_leftovers(folder: &Path) -> Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("{}: cannot be read", folder.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"))
+        {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The weights of a run as `--checkpoint` names them.
+pub(crate) fn pick(run: &Path, which: &str) -> Result<Checkpoint> {
+    let store = Store {
+        folder: run.join("checkpoints"),
+    };
+    let found = match which {
+        "best" => store.best()?,
+        "last" => store.latest()?,
+        _ => bail!("{which:?} is no checkpoint: it is \"best\" or \"last\""),
+    };
+    found.with_context(|| format!("{}: the run has no checkpoint yet", run.display()))
+}
+
+mod named_tensors {
+    use super::{Tensor, Weights};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(weights: &Weights, to: S) -> Result<S::Ok, S::Error> {
+        let list: Vec<(&String, &Vec<usize>, &Vec<f32>)> = weights
+            .iter()
+            .map(|(name, tensor)| (name, &tensor.shape, &tensor.data))
+            .collect();
+        list.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Weights, D::Error> {
+        let list: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::deserialize(from)?;
+        Ok(list
+            .into_iter()
+            .map(|(name, shape, data)| (name, Tensor { shape, data }))
+            .collect())
+    }
+}

@@ -1,0 +1,137 @@
+//! From a folder of photos to what is trained and what is validated on.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use dataset::Dataset;
+use models::{LabelSet, labels};
+
+use crate::config::TrainConfig;
+use crate::progress::Progress;
+
+/// The photos of a run.
+pub(crate) struct Data {
+    pub(crate) train: Dataset,
+    /// Empty where nothing is put aside.
+    pub(crate) validation: Dataset,
+    /// Hash of both.
+    pub(crate) hash: String,
+}
+
+/// A label set from a file or by the name of a built-in one.
+pub(crate) fn label_set(name: &str) -> Result<LabelSet> {
+    if labels::builtin_names().contains(&name) {
+        return Ok(LabelSet::builtin(name)?);
+    }
+    let text = std::fs::read_to_string(name).with_context(|| {
+        format!(
+            "{name}: no such label file, and no built-in label set ({}) has that name",
+            labels::builtin_names().join(", ")
+        )
+    })?;
+    LabelSet::from_toml(&text).with_context(|| name.to_owned())
+}
+
+/// Reads, splits and checks the photos; everything that is wrong is reported at once.
+pub(crate) fn read(config: &TrainConfig) -> Result<Data> {
+    let labels = config.labels.as_deref().map(label_set).transpose()?;
+    let all = dataset::read(&config.data, labels.as_ref())?;
+    all.warnings
+        .iter()
+        .for_each(|warning| eprintln!("warning: {warning}"));
+    let (train, validation) = split(config, &all)?;
+    let progress = Progress::new(
+        "checking",
+        "photos",
+        (train.samples.len() + validation.samples.len()) as u64,
+    );
+    let check = |data: &Dataset| match data.samples.is_empty() {
+        true => Ok(String::new()),
+        false => {
+            data.check_images(|| progress.advance(1))?;
+            data.content_hash()
+        }
+    };
+    let hashes = [check(&train)?, check(&validation)?];
+    progress.finish();
+    warn_of_gaps(&train);
+    let hash = blake3::hash(hashes.join(" ").as_bytes())
+        .to_hex()
+        .to_string();
+    Ok(Data {
+        train,
+        validation,
+        hash,
+    })
+}
+
+/// The splits that the settings name; else those called `train` and `val`; else a seeded one.
+pub(crate) fn split(config: &TrainConfig, all: &Dataset) -> Result<(Dataset, Dataset)> {
+    let splits = all.splits();
+    let known = |name: &str| splits.iter().any(|(split, _)| split == name);
+    let named = |chosen: &Option<String>, usual: &str| {
+        chosen
+            .clone()
+            .or_else(|| known(usual).then(|| usual.to_owned()))
+    };
+    let train = match named(&config.split, "train") {
+        Some(name) => all.subset(&name)?,
+        None => all.clone(),
+    };
+    match named(&config.val_split, "val").filter(|val| config.split.as_ref() != Some(val)) {
+        Some(name) => Ok((train, all.subset(&name)?)),
+        None if config.val_fraction > 0.0 => Ok(train.split(config.seed, config.val_fraction)?),
+        None => {
+            let mut nothing = train.clone();
+            nothing.samples.clear();
+            Ok((train, nothing))
+        }
+    }
+}
+
+fn warn_of_gaps(train: &Dataset) {
+    let missing: Vec<String> = (0..train.labels.len())
+        .zip(train.counts())
+        .filter(|(_, count)| *count == 0)
+        .map(|(item, _)| train.labels.path(item))
+        .collect();
+    if !missing.is_empty() {
+        let list = missing.join(", ");
+        eprintln!(
+            "warning: no photo to train on for {} items: {list}",
+            missing.len()
+        );
+    }
+}
+
+/// The label file of a set.
+pub(crate) fn labels_toml(labels: &LabelSet) -> Result<String> {
+    #[derive(serde::Serialize)]
+    struct File<'a> {
+        name: &'a str,
+        items: Vec<Entry<'a>>,
+    }
+    #[derive(serde::Serialize)]
+    struct Entry<'a> {
+        id: usize,
+        category: &'a str,
+        item: &'a str,
+    }
+    let items = labels.items().iter().enumerate().map(|(id, item)| Entry {
+        id,
+        category: &labels.categories()[item.category],
+        item: &item.name,
+    });
+    let file = File {
+        name: labels.name(),
+        items: items.collect(),
+    };
+    toml::to_string(&file).context("the labels cannot be written as TOML")
+}
+
+/// The labels of a run.
+pub(crate) fn read_labels(path: &Path) -> Result<LabelSet> {
+    let name = || path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(name)?;
+    LabelSet::from_toml(&text).with_context(name)
+}

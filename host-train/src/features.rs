@@ -1,0 +1,192 @@
+//! The features of a frozen backbone, computed once per photo and kept on disk.
+//!
+//! A file holds the features of up to [`CHUNK`] photos in all their views, as plain `f32`. Its name is
+//! a hash of all that they depend on (backbone, preprocessing, views, the photos' bytes), so a file
+//! is right or not there, and runs may share a folder.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use models::{Graph, PreprocessSpec, Weights, passes};
+
+use crate::augment::Augmentation;
+use crate::checkpoint::write_atomically;
+use crate::config::AugmentConfig;
+use crate::loader::{Photos, in_order, normalize};
+use crate::network::{Mode, Network, Value};
+use crate::progress::Progress;
+use crate::random::{Purpose, generator};
+
+/// Photos per file.
+const CHUNK: usize = 64;
+/// Images that go through the network together.
+const BATCH: usize = 8;
+
+/// A backbone that does not change: the part of a network up to some node.
+pub(crate) struct Backbone {
+    network: Network,
+    spec: PreprocessSpec,
+    /// Hash of the graph, its weights and the preprocessing.
+    key: blake3::Hash,
+}
+
+/// The views of a photo that are looked at.
+pub(crate) struct Views<'a> {
+    /// How many.
+    pub(crate) count: usize,
+    /// How those after the mirror image are drawn.
+    pub(crate) augment: &'a AugmentConfig,
+    pub(crate) seed: u64,
+}
+
+/// Features of photos: for every photo one row per view.
+pub(crate) struct Features {
+    pub(crate) rows: Vec<f32>,
+    pub(crate) width: usize,
+}
+
+impl Backbone {
+    /// The part of a network up to `last`, with batch norms folded.
+    pub(crate) fn new(
+        graph: &Graph,
+        weights: &Weights,
+        last: usize,
+        spec: PreprocessSpec,
+        device: &Device,
+    ) -> Result<Backbone> {
+        let prefix = graph.prefix(last);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{prefix:?} {spec:?} {device:?}").as_bytes());
+        let mut own = Weights::new();
+        for parameter in prefix.parameters()? {
+            let tensor = weights
+                .get(&parameter.name)
+                .context(parameter.name.clone())?;
+            tensor.data.iter().for_each(|x| {
+                hasher.update(&x.to_le_bytes());
+            });
+            own.insert(parameter.name, tensor.clone());
+        }
+        let (graph, weights) = passes::fold_batch_norm(&prefix, &own)?;
+        let network = Network::new(graph, &weights, device)?;
+        Ok(Backbone {
+            network,
+            spec,
+            key: hasher.finalize(),
+        })
+    }
+
+    /// The features of all photos, from `folder` as far as they are there.
+    pub(crate) fn features(
+        &self,
+        photos: &Photos,
+        views: &Views,
+        folder: &Path,
+        device: &Device,
+        threads: usize,
+    ) -> Result<Features> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{}: cannot be made", folder.display()))?;
+        crate::checkpoint::remove_leftovers(folder)?;
+        let last = self.network.graph().nodes.len() - 1;
+        let width = self.network.shape(last).len();
+        let progress = Progress::new("features", "images", (photos.len() * views.count) as u64);
+        let mut rows = Vec::with_capacity(photos.len() * views.count * width);
+        let make = |chunk: usize| {
+            let indices: Vec<usize> =
+                (chunk * CHUNK..((chunk + 1) * CHUNK).min(photos.len())).collect();
+            let path = self.chunk_path(photos, &indices, views, folder)?;
+            let expected = indices.len() * views.count * width;
+            if let Some(known) = read(&path, expected) {
+                progress.advance((indices.len() * views.count) as u64);
+                return Ok(known);
+            }
+            let found = self.compute(photos, &indices, views, device, &progress)?;
+            let bytes: Vec<u8> = found.iter().flat_map(|x| x.to_le_bytes()).collect();
+            write_atomically(&path, &bytes)?;
+            Ok(found)
+        };
+        in_order(threads, photos.len().div_ceil(CHUNK), make, |_, chunk| {
+            rows.extend_from_slice(&chunk);
+            Ok(())
+        })?;
+        progress.finish();
+        Ok(Features { rows, width })
+    }
+
+    fn chunk_path(
+        &self,
+        photos: &Photos,
+        indices: &[usize],
+        views: &Views,
+        folder: &Path,
+    ) -> Result<PathBuf> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.key.as_bytes());
+        hasher.update(&(views.count as u64).to_le_bytes());
+        if views.count > 2 {
+            // Drawn views depend on the seed and on the photo's place.
+            hasher.update(format!("{:?} {}", views.augment, views.seed).as_bytes());
+            hasher.update(&(indices[0] as u64).to_le_bytes());
+        }
+        for &index in indices {
+            let path = photos.path(index);
+            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+            hasher.update(blake3::hash(&bytes).as_bytes());
+        }
+        Ok(folder.join(format!("{}.f32", &hasher.finalize().to_hex()[..32])))
+    }
+
+    fn compute(
+        &self,
+        photos: &Photos,
+        indices: &[usize],
+        views: &Views,
+        device: &Device,
+        progress: &Progress,
+    ) -> Result<Vec<f32>> {
+        let looks: Vec<(usize, usize)> = indices
+            .iter()
+            .flat_map(|&index| (0..views.count).map(move |view| (index, view)))
+            .collect();
+        let last = self.network.graph().nodes.len() - 1;
+        let mut rows = Vec::new();
+        for looks in looks.chunks(BATCH) {
+            let mut pixels = Vec::new();
+            for &(index, view) in looks {
+                let change = |_, width, height| views.change(index, view, width, height);
+                pixels.extend(photos.batch(&[index], &self.spec, change)?.pixels);
+            }
+            let input = normalize(&self.spec, &pixels)?;
+            let input = Value::new(input, self.network.shape(0), device);
+            let (output, _) = self.network.run(0, last, input, Mode::Inference);
+            rows.extend(output.floats());
+            progress.advance(looks.len() as u64);
+        }
+        Ok(rows)
+    }
+}
+
+impl Views<'_> {
+    /// View 0 is the photo itself, 1 its mirror image, the rest are drawn.
+    fn change(&self, index: usize, view: usize, width: u32, height: u32) -> Augmentation {
+        match view {
+            0 => Augmentation::NONE,
+            1 => Augmentation::MIRRORED,
+            _ => {
+                // Epochs count up from 0 and never come here.
+                let position = [u64::MAX - view as u64, index as u64, 0];
+                let mut rng = generator(self.seed, Purpose::Augment, position);
+                Augmentation::draw(self.augment, &mut rng, width, height)
+            }
+        }
+    }
+}
+
+fn read(path: &Path, expected: usize) -> Option<Vec<f32>> {
+    let bytes = std::fs::read(path).ok()?;
+    let (words, rest) = bytes.as_chunks::<4>();
+    let whole = words.len() == expected && rest.is_empty();
+    whole.then(|| words.iter().map(|&word| f32::from_le_bytes(word)).collect())
+}

@@ -1,0 +1,160 @@
+//! What a stage of training learns from: stored features or photos.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use anyhow::Result;
+use burn::tensor::Device;
+use models::{LabelSet, PreprocessSpec, passes};
+
+use crate::augment::Augmentation;
+use crate::config::AugmentConfig;
+use crate::features::Features;
+use crate::loader::{Photos, in_order, normalize, square_len};
+use crate::network::Network;
+use crate::random::{Purpose, generator};
+use crate::step::{Score, predict, score};
+
+/// Images that are validated together.
+const VALIDATION_BATCH: usize = 8;
+
+/// The numbers of a range of rows of a batch.
+pub(crate) type Rows<'a> = dyn Fn(Range<usize>) -> Result<Vec<f32>> + Sync + 'a;
+
+/// Called with the items of a batch and its numbers.
+pub(crate) type Learn<'a> = dyn FnMut(&[usize], &Rows) -> Result<()> + 'a;
+
+/// What a stage learns from.
+pub(crate) trait Material {
+    /// Rows of one epoch.
+    fn len(&self) -> usize;
+
+    /// Hands over batches, given as rows, in their order.
+    fn each_batch(&self, epoch: u32, batches: &[&[usize]], learn: &mut Learn) -> Result<()>;
+
+    /// How good the network is on the validation photos; nothing where there are none.
+    fn validate(&self, network: &Network) -> Result<Option<Score>>;
+}
+
+/// Features of a frozen backbone: a row is a view of a photo.
+pub(crate) struct StoredFeatures {
+    pub(crate) node: usize,
+    pub(crate) train: Features,
+    /// The item of each row.
+    pub(crate) train_items: Vec<usize>,
+    pub(crate) validation: Features,
+    pub(crate) validation_items: Vec<usize>,
+    pub(crate) labels: LabelSet,
+    pub(crate) device: Device,
+}
+
+impl Material for StoredFeatures {
+    fn len(&self) -> usize {
+        self.train_items.len()
+    }
+
+    fn each_batch(&self, _: u32, batches: &[&[usize]], learn: &mut Learn) -> Result<()> {
+        let width = self.train.width;
+        for batch in batches {
+            let items: Vec<usize> = batch.iter().map(|&row| self.train_items[row]).collect();
+            let row = |row: usize| &self.train.rows[row * width..(row + 1) * width];
+            let rows = |range: Range<usize>| {
+                Ok(batch[range]
+                    .iter()
+                    .flat_map(|&index| row(index))
+                    .copied()
+                    .collect())
+            };
+            learn(&items, &rows)?;
+        }
+        Ok(())
+    }
+
+    fn validate(&self, network: &Network) -> Result<Option<Score>> {
+        let count = self.validation_items.len();
+        if count == 0 {
+            return Ok(None);
+        }
+        let width = self.validation.width;
+        let ends = [self.node, network.graph().nodes.len() - 1];
+        let rows = |range: Range<usize>| {
+            Ok(self.validation.rows[range.start * width..range.end * width].to_vec())
+        };
+        let logits = predict(network, &self.device, ends, 1, count, count, rows)?;
+        Ok(Some(score(&logits, &self.validation_items, &self.labels)))
+    }
+}
+
+/// Photos, decoded and augmented on other threads.
+pub(crate) struct Images {
+    pub(crate) train: Arc<Photos>,
+    pub(crate) validation: Arc<Photos>,
+    pub(crate) spec: PreprocessSpec,
+    pub(crate) augment: AugmentConfig,
+    pub(crate) labels: LabelSet,
+    pub(crate) device: Device,
+    pub(crate) seed: u64,
+    pub(crate) workers: usize,
+    pub(crate) threads: usize,
+}
+
+impl Material for Images {
+    fn len(&self) -> usize {
+        self.train.len()
+    }
+
+    fn each_batch(&self, epoch: u32, batches: &[&[usize]], learn: &mut Learn) -> Result<()> {
+        let change = |index: usize, width, height| {
+            let position = [u64::from(epoch), index as u64, 0];
+            let mut rng = generator(self.seed, Purpose::Augment, position);
+            Augmentation::draw(&self.augment, &mut rng, width, height)
+        };
+        let make = |batch: usize| self.train.batch(batches[batch], &self.spec, change);
+        let size = square_len(&self.spec);
+        in_order(self.workers, batches.len(), make, |_, batch| {
+            let rows = |range: Range<usize>| {
+                normalize(
+                    &self.spec,
+                    &batch.pixels[range.start * size..range.end * size],
+                )
+            };
+            learn(&batch.items, &rows)
+        })
+    }
+
+    fn validate(&self, network: &Network) -> Result<Option<Score>> {
+        let count = self.validation.len();
+        if count == 0 {
+            return Ok(None);
+        }
+        let logits = self.logits(network, &self.validation)?;
+        let items: Vec<usize> = (0..count)
+            .map(|index| self.validation.item(index))
+            .collect();
+        Ok(Some(score(&logits, &items, &self.labels)))
+    }
+}
+
+impl Images {
+    /// The network's outputs for photos as they are.
+    fn logits(&self, network: &Network, photos: &Photos) -> Result<Vec<f32>> {
+        let (graph, weights) = passes::fold_batch_norm(network.graph(), &network.weights())?;
+        let folded = Network::new(graph, &weights, &self.device)?;
+        let ends = [0, folded.graph().nodes.len() - 1];
+        let rows = |range: Range<usize>| {
+            let indices: Vec<usize> = range.collect();
+            let batch = photos.batch(&indices, &self.spec, |_, _, _| Augmentation::NONE)?;
+            normalize(&self.spec, &batch.pixels)
+        };
+        let count = photos.len();
+        predict(
+            &folded,
+            &self.device,
+            ends,
+            self.threads,
+            count,
+            VALIDATION_BATCH,
+            rows,
+        )
+    }
+}

@@ -1,0 +1,405 @@
+//! A training run from its settings to its last checkpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Device;
+use models::{Graph, LabelSet, PreprocessSpec, zoo};
+
+use crate::checkpoint::{Checkpoint, Epoch, Scaler};
+use crate::config::{Backend, FullConfig, HeadConfig, StageConfig, TrainConfig};
+use crate::data::Data;
+use crate::features::{Backbone, Views};
+use crate::initialize::initialize;
+use crate::loader::Photos;
+use crate::material::{Images, Material, StoredFeatures};
+use crate::network::{Network, Norm};
+use crate::optimizer::{self, learning_rate};
+use crate::pretrained;
+use crate::progress::{EpochLines, Progress};
+use crate::random::{Purpose, generator, shuffle};
+use crate::run::Run;
+use crate::step::{Lesson, learn, split};
+
+/// Checkpoints are written at most this often: epochs on stored features take milliseconds.
+const SAVE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The run was asked to stop; what is saved is whole.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+pub(crate) struct Stopped;
+
+/// What computes.
+pub(crate) fn device(backend: Backend) -> Device {
+    match backend {
+        Backend::Flex => Device::flex(),
+        #[allow(deprecated, reason = "kept for comparison until burn drops it")]
+        Backend::Ndarray => Device::ndarray(),
+    }
+}
+
+/// Trains from the latest checkpoint, or from the start, to the end. Returns the best state.
+pub(crate) fn train(
+    config: &TrainConfig,
+    data: &Data,
+    run: &Run,
+    stop: Arc<AtomicBool>,
+) -> Result<Checkpoint> {
+    let labels = data.train.labels.clone();
+    let graph = zoo::build(&config.network, labels.len(), Some(config.input_size))?;
+    let state = match run.store.latest()? {
+        Some(state) => {
+            ensure!(
+                state.data_hash == data.hash,
+                "{}: the photos have changed since the run was begun; start another run",
+                config.data.display()
+            );
+            graph.check(&state.weights)?;
+            eprintln!("going on after epoch {}", state.epochs);
+            state
+        }
+        None => first_state(config, data, &graph)?,
+    };
+    let photos = |data| Arc::new(Photos::new(data, config.photo_memory_mib << 20));
+    let mut trainer = Trainer {
+        spec: zoo::preprocess(&config.network, Some(config.input_size))?,
+        device: device(config.backend),
+        train: photos(&data.train),
+        validation: photos(&data.validation),
+        best: run.store.best()?,
+        best_is_saved: true,
+        saved: Instant::now(),
+        lines: EpochLines::new(),
+        config,
+        labels,
+        graph,
+        run,
+        stop,
+        state,
+    };
+    run.write_metrics(&trainer.state.history)?;
+    if let Some(head) = &config.head {
+        trainer.train_head(head)?;
+    }
+    trainer.train_full(&config.full)?;
+    trainer
+        .best
+        .context("the run has no epochs: set --epochs above 0")
+}
+
+/// Random weights, and pretrained ones in their place where there are any.
+fn first_state(config: &TrainConfig, data: &Data, graph: &Graph) -> Result<Checkpoint> {
+    let mut weights = initialize(graph, config.seed)?;
+    if let Some(path) = &config.pretrained {
+        let report = pretrained::load(path, graph, &mut weights)?;
+        graph
+            .check(&weights)
+            .with_context(|| path.display().to_string())?;
+        eprint!("weights from {}:\n{report}", path.display());
+    }
+    Ok(Checkpoint {
+        data_hash: data.hash.clone(),
+        epochs: 0,
+        steps: 0,
+        weights,
+        scaler: None,
+        optimizer: Vec::new(),
+        history: Vec::new(),
+    })
+}
+
+struct Trainer<'a> {
+    config: &'a TrainConfig,
+    run: &'a Run,
+    labels: LabelSet,
+    graph: Graph,
+    spec: PreprocessSpec,
+    device: Device,
+    train: Arc<Photos>,
+    validation: Arc<Photos>,
+    /// The best state so far, and whether the disk has it.
+    best: Option<Checkpoint>,
+    best_is_saved: bool,
+    saved: Instant,
+    lines: EpochLines,
+    stop: Arc<AtomicBool>,
+    state: Checkpoint,
+}
+
+/// A stage of a run.
+struct Stage<'a> {
+    name: &'static str,
+    config: &'a StageConfig,
+    /// Epochs before it.
+    first_epoch: u32,
+    lesson: Lesson,
+    norm_momentum: f32,
+}
+
+impl Trainer<'_> {
+    /// Trains the classifier on features of the frozen backbone.
+    fn train_head(&mut self, head: &HeadConfig) -> Result<()> {
+        if self.state.epochs < head.stage.epochs {
+            let node = self
+                .graph
+                .feature_node()
+                .context("the network has no classifier")?;
+            let material = self.features(head, node)?;
+            let stage = Stage {
+                name: "head",
+                config: &head.stage,
+                first_epoch: 0,
+                lesson: self.lesson(node, 1, Norm::Running, &head.stage),
+                norm_momentum: 0.0,
+            };
+            self.train_stage(&stage, &material)?;
+        }
+        if self.state.epochs == head.stage.epochs {
+            self.state.weights = self.state.network_weights(&self.graph);
+            self.state.scaler = None;
+            self.state.optimizer.clear();
+        }
+        Ok(())
+    }
+
+    /// Trains the whole network.
+    fn train_full(&mut self, full: &FullConfig) -> Result<()> {
+        if self.state.epochs >= self.config.total_epochs() {
+            return Ok(());
+        }
+        let material = Images {
+            train: self.train.clone(),
+            validation: self.validation.clone(),
+            spec: self.spec,
+            augment: self.config.augment.clone(),
+            labels: self.labels.clone(),
+            device: self.device.clone(),
+            seed: self.config.seed,
+            workers: self.config.workers,
+            threads: self.config.threads,
+        };
+        let norm = if full.freeze_norms {
+            Norm::Running
+        } else {
+            Norm::Batch
+        };
+        let stage = Stage {
+            name: "full",
+            config: &full.stage,
+            first_epoch: self.config.total_epochs() - full.stage.epochs,
+            lesson: self.lesson(0, full.shards, norm, &full.stage),
+            norm_momentum: full.norm_momentum,
+        };
+        self.train_stage(&stage, &material)
+    }
+
+    fn lesson(&self, from: usize, shards: usize, norm: Norm, stage: &StageConfig) -> Lesson {
+        Lesson {
+            from,
+            shards,
+            threads: self.config.threads,
+            norm,
+            label_smoothing: stage.label_smoothing,
+            seed: self.config.seed,
+            step: 0,
+        }
+    }
+
+    /// Computes or reads the features; scales them, and makes the classifier fit.
+    fn features(&mut self, head: &HeadConfig, node: usize) -> Result<StoredFeatures> {
+        let backbone = Backbone::new(
+            &self.graph,
+            &self.state.weights,
+            node,
+            self.spec,
+            &self.device,
+        )?;
+        let folder = self.run.folder().join("features");
+        let look = |photos: &Photos, count: usize| {
+            let views = Views {
+                count,
+                augment: &self.config.augment,
+                seed: self.config.seed,
+            };
+            backbone.features(photos, &views, &folder, &self.device, self.config.threads)
+        };
+        let started = Instant::now();
+        let mut train = look(&self.train, head.views)?;
+        let mut validation = look(&self.validation, 1)?;
+        let images = self.train.len() * head.views + self.validation.len();
+        let seconds = started.elapsed().as_secs_f64();
+        let rate = images as f64 / seconds.max(1e-9);
+        eprintln!("features of {images} images in {seconds:.1} s ({rate:.1} images/s)");
+        if head.standardize && self.state.scaler.is_none() {
+            let scaler = Scaler::measure(&train.rows, train.width);
+            scaler.unfold_from(&mut self.state.weights, classifier(&self.graph));
+            self.state.scaler = Some(scaler);
+        }
+        if let Some(scaler) = &self.state.scaler {
+            scaler.apply(&mut train.rows);
+            scaler.apply(&mut validation.rows);
+        }
+        let items = |photos: &Photos, views: usize| -> Vec<usize> {
+            (0..photos.len() * views)
+                .map(|row| photos.item(row / views))
+                .collect()
+        };
+        Ok(StoredFeatures {
+            node,
+            train_items: items(&self.train, head.views),
+            validation_items: items(&self.validation, 1),
+            train,
+            validation,
+            labels: self.labels.clone(),
+            device: self.device.clone(),
+        })
+    }
+
+    fn train_stage(&mut self, stage: &Stage, material: &dyn Material) -> Result<()> {
+        let mut network = Network::new(self.graph.clone(), &self.state.weights, &self.device)?;
+        let mut optimizer = optimizer::optimizer(stage.config, &network);
+        if !self.state.optimizer.is_empty() {
+            optimizer = optimizer::restore(optimizer, &self.state.optimizer)?;
+        }
+        let last = stage.first_epoch + stage.config.epochs;
+        let batches_per_epoch = material.len().div_ceil(stage.config.batch);
+        let steps = u64::from(stage.config.epochs) * batches_per_epoch as u64;
+        let started = Instant::now();
+        let first = self.state.epochs;
+        while self.state.epochs < last {
+            let epoch = self.state.epochs;
+            let begun = Instant::now();
+            let mut order: Vec<usize> = (0..material.len()).collect();
+            let position = [u64::from(epoch), 0, 0];
+            shuffle(
+                &mut generator(self.config.seed, Purpose::Order, position),
+                &mut order,
+            );
+            let parts = split(order.len(), batches_per_epoch);
+            let batches: Vec<&[usize]> = parts.into_iter().map(|part| &order[part]).collect();
+            let progress = Progress::new("training", "images", order.len() as u64);
+            let (mut loss, mut correct, mut seen, mut lr) = (0.0, 0usize, 0usize, 0.0);
+            let before = u64::from(epoch - stage.first_epoch) * batches_per_epoch as u64;
+            let mut step = 0;
+            material.each_batch(epoch, &batches, &mut |items, rows| {
+                if self.stop.load(Ordering::Relaxed) {
+                    bail!(Stopped);
+                }
+                lr = learning_rate(stage.config, before + step, steps);
+                let lesson = Lesson {
+                    step: self.state.steps,
+                    ..stage.lesson
+                };
+                let learned = learn(&network, &self.device, lesson, items, rows)?;
+                ensure!(
+                    learned.loss.is_finite(),
+                    "the loss is no number any more in epoch {}: try a lower --lr",
+                    epoch + 1
+                );
+                network = optimizer.step(lr, network.clone(), learned.gradients);
+                network.update_statistics(&learned.statistics, stage.norm_momentum);
+                self.state.steps += 1;
+                step += 1;
+                seen += items.len();
+                correct += learned.correct;
+                loss += learned.loss * items.len() as f64;
+                progress.advance(items.len() as u64);
+                progress.message(format!("loss {:.3}", loss / seen as f64));
+                Ok(())
+            })?;
+            progress.finish();
+            let score = material.validate(&network)?;
+            self.state.epochs += 1;
+            let rows = seen.max(1) as f64;
+            self.state.history.push(Epoch {
+                epoch: self.state.epochs,
+                stage: stage.name.to_owned(),
+                lr,
+                train_loss: loss / rows,
+                train_accuracy: correct as f64 / rows,
+                val_loss: score.map(|s| s.loss),
+                val_item_accuracy: score.map(|s| s.item_accuracy),
+                val_category_accuracy: score.map(|s| s.category_accuracy),
+                seconds: begun.elapsed().as_secs_f64(),
+            });
+            let done = f64::from(self.state.epochs - first);
+            let left = f64::from(last - self.state.epochs) * started.elapsed().as_secs_f64() / done;
+            self.report(seen, left);
+            self.keep(&network, &optimizer, self.state.epochs == last)?;
+        }
+        Ok(())
+    }
+
+    /// One line about the epoch that ended.
+    fn report(&mut self, images: usize, seconds_left: f64) {
+        let total = self.config.total_epochs();
+        let Some(epoch) = self.state.history.last() else {
+            return;
+        };
+        self.lines.show(epoch.epoch == total, || {
+            let validation = match (epoch.val_item_accuracy, epoch.val_category_accuracy) {
+                (Some(items), Some(categories)) => format!(
+                    "  validation {:.2}% items {:.2}% categories",
+                    items * 100.0,
+                    categories * 100.0
+                ),
+                _ => String::new(),
+            };
+            format!(
+                "epoch {}/{total} {}  loss {:.4}  accuracy {:.2}%{validation}  {:.1} images/s  \
+                 {seconds_left:.0} s left",
+                epoch.epoch,
+                epoch.stage,
+                epoch.train_loss,
+                epoch.train_accuracy * 100.0,
+                images as f64 / epoch.seconds.max(1e-9),
+            )
+        });
+    }
+
+    /// Takes the epoch's weights into the state and, from time to time, to the disk.
+    fn keep(
+        &mut self,
+        network: &Network,
+        optimizer: &burn::optim::ModuleOptimizer,
+        must_save: bool,
+    ) -> Result<()> {
+        let due = must_save || self.saved.elapsed() >= SAVE_INTERVAL;
+        let better = match &self.best {
+            Some(best) => self.state.is_better_than(best),
+            None => true,
+        };
+        if !due && !better {
+            return Ok(());
+        }
+        self.state.weights = network.weights();
+        if better {
+            // Nothing is resumed from the best, so its optimizer is left out.
+            self.best = Some(Checkpoint {
+                optimizer: Vec::new(),
+                ..self.state.clone()
+            });
+            self.best_is_saved = false;
+        }
+        if due {
+            self.state.optimizer = optimizer::save(optimizer)?;
+            if let (Some(best), false) = (&self.best, self.best_is_saved) {
+                best.save(&self.run.store.best_path())?;
+                self.best_is_saved = true;
+            }
+            self.run
+                .store
+                .save(&self.state, self.config.keep_checkpoints)?;
+            self.run.write_metrics(&self.state.history)?;
+            self.saved = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// The name of the node that tells the items apart.
+pub(crate) fn classifier(graph: &Graph) -> &str {
+    graph.nodes.last().map_or("", |node| node.name.as_str())
+}
