@@ -9,13 +9,15 @@
 //!
 //! 1. The scaled sides are `w * size / longer` and `h * size / longer`, rounded to the nearest
 //!    integer, halves up, and at least 1. The longer one is `size`.
-//! 2. The picture is resampled to them with [`Filter`]. Where it shrinks, the filter is widened by
-//!    the scale, so that every pixel counts.
+//! 2. The picture is resampled to them with [`Filter`], first in width, then in height, rounding to
+//!    bytes each time. Where it shrinks, the filter is widened by the scale, so that every pixel
+//!    counts.
 //! 3. It is put into a square of `size x size` pixels filled with `fill`, its left upper corner at
 //!    `((size - scaled w) / 2, (size - scaled h) / 2)`, rounded down.
 //! 4. `value = (pixel / 255 - mean) / std` per channel, in `f64` and rounded to `f32` at the end.
 //!
-//! With Pillow and NumPy, to the last bit:
+//! With Pillow and NumPy, to the last bit (in two steps because Pillow 13 resizes pictures that are
+//! more than twice as high as wide first in height):
 //!
 //! ```python
 //! def square(image, size, fill, filter):   # Image.BILINEAR or Image.BICUBIC
@@ -23,7 +25,8 @@
 //!     longer = max(w, h)
 //!     w, h = (max(1, (2 * side * size + longer) // (2 * longer)) for side in (w, h))
 //!     result = Image.new("RGB", (size, size), fill)
-//!     result.paste(image.resize((w, h), filter), ((size - w) // 2, (size - h) // 2))
+//!     image = image.resize((w, image.height), filter).resize((w, h), filter)
+//!     result.paste(image, ((size - w) // 2, (size - h) // 2))
 //!     return result
 //!
 //! def tensor(square, mean, std):

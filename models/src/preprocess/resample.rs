@@ -2,8 +2,7 @@
 //!
 //! Columns first, then rows, each with a table of weights in fixed point. The weights come from
 //! `f64` additions, multiplications and divisions, which IEEE 754 rounds alike everywhere; all the
-//! rest is integers. So every CPU gives the same bytes, and they are those of Pillow's
-//! `Image.resize`.
+//! rest is integers. So every CPU gives the same bytes, and they are those of Pillow.
 
 use super::{Filter, Region};
 

@@ -229,7 +229,7 @@ fn pictures_are_centred_with_their_longer_side_as_the_size() {
     assert_eq!(placement(1, 3, 9), [0, 0, 1, 1]);
 }
 
-/// BLAKE3 of what Pillow 13.0.0 makes of the same pictures with the Python code in the
+/// BLAKE3 of what Pillow 10.4, 12.0 and 13.0 make of the same pictures with the Python code in the
 /// documentation.
 #[test]
 fn squares_are_pillows_to_the_last_bit() {
