@@ -1,10 +1,10 @@
 //! Decoding photos, checking them all, and hashing them.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits, Rgb, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 use rayon::prelude::*;
 use thiserror::Error;
 
@@ -59,11 +59,19 @@ pub fn decode(path: &Path) -> Result<RgbImage, ImageError> {
     if bytes > MAX_FILE_BYTES {
         return Err(ImageError::TooLarge(format!("{} MiB", bytes >> 20)));
     }
-    let mut reader = ImageReader::new(BufReader::new(file))
+    let mut content = Vec::new();
+    file.take(MAX_FILE_BYTES)
+        .read_to_end(&mut content)
+        .map_err(read)?;
+    let mut reader = ImageReader::new(Cursor::new(&content))
         .with_guessed_format()
         .map_err(read)?;
-    if reader.format().is_none() {
-        return Err(ImageError::Decode("the format is not known".to_owned()));
+    match reader.format() {
+        None => return Err(ImageError::Decode("the format is not known".to_owned())),
+        Some(ImageFormat::Jpeg) if is_cut_off(&content) => {
+            return Err(ImageError::Decode("the file is cut off".to_owned()));
+        }
+        Some(_) => {}
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE_PX);
@@ -81,10 +89,21 @@ pub fn decode(path: &Path) -> Result<RgbImage, ImageError> {
     })
 }
 
+/// Whether a JPEG ends before its end marker. The decoder would fill the rest with grey and say
+/// nothing. Markers do not occur in pixel data, and thumbnails come before the last scan.
+fn is_cut_off(jpeg: &[u8]) -> bool {
+    let scan = jpeg
+        .windows(2)
+        .rposition(|marker| marker == [0xff, 0xda])
+        .unwrap_or(0);
+    !jpeg[scan..].windows(2).any(|marker| marker == [0xff, 0xd9])
+}
+
 fn from_image(error: image::ImageError) -> ImageError {
+    let one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
     match error {
-        image::ImageError::Limits(e) => ImageError::TooLarge(e.to_string()),
-        other => ImageError::Decode(other.to_string()),
+        image::ImageError::Limits(e) => ImageError::TooLarge(one_line(e.to_string())),
+        other => ImageError::Decode(one_line(other.to_string())),
     }
 }
 

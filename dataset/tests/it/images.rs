@@ -101,6 +101,8 @@ fn what_is_no_photo_says_so() {
         ("page.png", b"<html>404</html>"),
         ("cut.png", &png[..png.len() / 2]),
         ("head.jpg", &jpeg[..20]),
+        ("half.jpg", &jpeg[..jpeg.len() / 2]),
+        ("tail.jpg", &jpeg[..jpeg.len() - 2]),
         ("gif.jpg", b"GIF89a\x01\0\x01\0\0\0\0;"),
     ] {
         match decoded(name, bytes) {

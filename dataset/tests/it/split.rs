@@ -73,11 +73,10 @@ proptest! {
         }
         // Where no photo has a group, the shares are exact.
         if data.samples.iter().all(|s| s.group.is_none()) {
-            for item in 0..4 {
-                let share = (counts[item] as f64 * val_fraction).round() as usize;
-                let least = usize::from(counts[item] >= 2 && val_fraction > 0.0);
-                let most = counts[item].saturating_sub(1);
-                prop_assert_eq!(val.counts()[item], share.max(least).min(most));
+            for (count, in_val) in counts.iter().zip(val.counts()) {
+                let share = (*count as f64 * val_fraction).round() as usize;
+                let least = usize::from(*count >= 2 && val_fraction > 0.0);
+                prop_assert_eq!(in_val, share.max(least).min(count.saturating_sub(1)));
             }
         }
 
