@@ -1,0 +1,54 @@
+//! What says how a view of an item scores.
+
+use crate::capture::Frame;
+use crate::line::geometry::PixelBox;
+use inference::Classifier;
+use models::{Region, RgbView};
+
+/// Gives scores to views. Implemented by the classifier, and by oracles in tests.
+pub(crate) trait Recognise: Send {
+    /// Scores per category of what is in `area`, into `scores`; they are left empty on failure.
+    ///
+    /// # Errors
+    /// A sentence about why there are none.
+    fn scores(
+        &mut self,
+        frame: &Frame,
+        area: PixelBox,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), String>;
+}
+
+impl Recognise for Classifier {
+    fn scores(
+        &mut self,
+        frame: &Frame,
+        area: PixelBox,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), String> {
+        scores.clear();
+        let image = &frame.image;
+        let view = RgbView::new(image, image.width(), image.height()).map_err(|e| e.to_string())?;
+        let region = Region {
+            x: area.x0,
+            y: area.y0,
+            width: area.x1 - area.x0,
+            height: area.y1 - area.y0,
+        };
+        let verdict = self
+            .classify(view, Some(region))
+            .map_err(|e| e.to_string())?;
+        scores.extend_from_slice(&verdict.category_scores);
+        Ok(())
+    }
+}
+
+/// Knows nothing; for when only the views are wanted.
+pub(crate) struct Nobody;
+
+impl Recognise for Nobody {
+    fn scores(&mut self, _: &Frame, _: PixelBox, scores: &mut Vec<f32>) -> Result<(), String> {
+        scores.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! Compares what the line said and did with where the world says that everything landed.
+
+use crate::line::{Command, End, Reason, Routes};
+use crate::observe::Observer;
+use crate::simulate::report::{Chute, Percentiles, Report};
+use boards::Destination;
+use simulator::{Item, Place, World};
+use std::collections::BTreeMap;
+
+/// What the line said about one track.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    verdict: Result<usize, Reason>,
+    place_mm: f64,
+    y_mm: f64,
+    end: Option<End>,
+}
+
+/// Everything that is needed for the report.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    said: BTreeMap<u32, Said>,
+    latencies_us: Vec<i64>,
+    late_us: Vec<i64>,
+    compute_us: Vec<i64>,
+    frames: u64,
+    dropped: u64,
+}
+
+impl Observer for Ledger {
+    fn commanded(&mut self, command: &Command) {
+        match *command {
+            Command::Decided {
+                track,
+                t_us,
+                settled_us,
+                place_mm,
+                y_mm,
+                verdict,
+            } => {
+                if verdict.is_ok() {
+                    self.latencies_us.push(t_us - settled_us);
+                }
+                let said = Said {
+                    verdict,
+                    place_mm,
+                    y_mm,
+                    end: None,
+                };
+                self.said.insert(track, said);
+            }
+            Command::Ended { track, end, .. } => {
+                if let Some(said) = self.said.get_mut(&track) {
+                    said.end = Some(end);
+                }
+            }
+            Command::Classify { .. } | Command::Fire { .. } | Command::AllOff { .. } => {}
+        }
+    }
+
+    fn switched(&mut self, late_us: i64) {
+        self.late_us.push(late_us.abs());
+    }
+
+    fn computed(&mut self, took_us: i64) {
+        self.compute_us.push(took_us);
+    }
+
+    fn framed(&mut self, dropped: u64) {
+        self.frames += 1;
+        self.dropped += dropped;
+    }
+}
+
+/// What the items really are.
+#[derive(Debug, Clone)]
+pub(crate) struct Truth {
+    /// The bundle's categories.
+    pub(crate) categories: Vec<String>,
+    /// Index of the category of each kind of picture.
+    pub(crate) category_of: Vec<usize>,
+}
+
+/// How an item fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Correct,
+    Wrong,
+    Rejected,
+    Missed,
+}
+
+/// Two positions closer than this are of the same item.
+const SAME_ITEM_MM: f64 = 70.0;
+
+impl Ledger {
+    /// The report about a run in `world`, whose clock was at `epoch_us` when it began.
+    pub(crate) fn report(
+        self,
+        world: &World,
+        epoch_us: i64,
+        truth: &Truth,
+        routes: &Routes,
+    ) -> Report {
+        let (by_item, strays) = self.by_item(world, epoch_us);
+        let mut tally = Tally::new(truth.categories.len());
+        for (item, said) in world.items().iter().zip(&by_item) {
+            tally.count(item, said.as_ref(), truth, routes);
+        }
+        Report {
+            items: world.items().len(),
+            correct: tally.of(Fate::Correct),
+            wrong: tally.of(Fate::Wrong),
+            rejected: tally.of(Fate::Rejected),
+            missed: tally.of(Fate::Missed),
+            late: tally.rejected_for(Reason::Late),
+            misrouted_although_recognised: tally.misrouted,
+            misjudged: tally.misjudged,
+            rejected_because: tally.reasons.clone(),
+            strays,
+            frames: self.frames,
+            frames_dropped: self.dropped,
+            throughput_per_min: throughput(world),
+            latency_ms: Percentiles::of_us(self.latencies_us),
+            timing_error_ms: Percentiles::of_us(self.late_us),
+            chutes: tally.chutes(truth, routes),
+            compute_ms: Percentiles::of_us(self.compute_us),
+        }
+    }
+
+    /// Per item the track that speaks for it; and the number of tracks that fit no item.
+    fn by_item(&self, world: &World, epoch_us: i64) -> (Vec<Option<Said>>, usize) {
+        let speed_mm_s = world.config().speed_mm_s;
+        let epoch_mm = speed_mm_s * epoch_us as f64 / 1e6;
+        let mut by_item: Vec<Option<Said>> = vec![None; world.items().len()];
+        let mut strays = 0;
+        for said in self.said.values() {
+            let item = world.item_at(0, said.place_mm + epoch_mm, said.y_mm, SAME_ITEM_MM);
+            let Some(item) = item else {
+                strays += 1;
+                continue;
+            };
+            let known = &mut by_item[item];
+            let silent = |s: &Said| s.verdict.is_err();
+            if known.as_ref().is_none_or(silent) {
+                *known = Some(*said);
+            }
+        }
+        (by_item, strays)
+    }
+}
+
+struct Tally {
+    fates: BTreeMap<usize, Vec<Fate>>,
+    reasons: BTreeMap<Reason, usize>,
+    misrouted: usize,
+    misjudged: usize,
+    /// Per category: items of it, those of them that were sorted rightly; items in its chute, those
+    /// of them that belong there.
+    counts: Vec<[usize; 4]>,
+}
+
+impl Tally {
+    fn new(categories: usize) -> Self {
+        Self {
+            fates: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            misrouted: 0,
+            misjudged: 0,
+            counts: vec![[0; 4]; categories],
+        }
+    }
+
+    fn of(&self, fate: Fate) -> usize {
+        let all = self.fates.values().flatten();
+        all.filter(|f| **f == fate).count()
+    }
+
+    fn rejected_for(&self, reason: Reason) -> usize {
+        self.reasons.get(&reason).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, item: &Item, said: Option<&Said>, truth: &Truth, routes: &Routes) {
+        let truth = truth.category_of[item.kind];
+        let place = item.landing.map_or(Place::End, |l| l.place);
+        let end = said.and_then(|s| s.end);
+        let verdict = said.and_then(|s| s.verdict.ok());
+        let fate = fate(place, end, verdict, truth, routes);
+        self.fates.entry(truth).or_default().push(fate);
+        if let Some(End::Rejected(reason)) = end {
+            *self.reasons.entry(reason).or_default() += 1;
+        }
+        if fate == Fate::Wrong && verdict == Some(truth) {
+            self.misrouted += 1;
+        }
+        if verdict.is_some_and(|v| v != truth) {
+            self.misjudged += 1;
+        }
+        self.counts[truth][0] += 1;
+        self.counts[truth][1] += usize::from(fate == Fate::Correct);
+        let sorted_into = match (fate, place) {
+            (Fate::Rejected | Fate::Missed, _) => return,
+            (_, Place::Gate(gate)) => Destination::Gate(gate),
+            (_, Place::End) => Destination::PassThrough,
+        };
+        for (category, way) in routes.destinations.iter().enumerate() {
+            if *way == sorted_into {
+                self.counts[category][2] += 1;
+                self.counts[category][3] += usize::from(routes.destinations[truth] == *way);
+            }
+        }
+    }
+
+    fn chutes(&self, truth: &Truth, routes: &Routes) -> Vec<Chute> {
+        let ratio = |part: usize, all: usize| (all > 0).then(|| part as f64 / all as f64);
+        let rows = truth.categories.iter().zip(&routes.destinations);
+        rows.zip(&self.counts)
+            .map(|((category, way), [items, right, landed, fitting])| Chute {
+                category: category.clone(),
+                gate: match way {
+                    Destination::Gate(gate) => Some(*gate),
+                    Destination::PassThrough => None,
+                },
+                items: *items,
+                landed: *landed,
+                purity: ratio(*fitting, *landed),
+                recall: ratio(*right, *items),
+            })
+            .collect()
+    }
+}
+
+fn fate(
+    place: Place,
+    end: Option<End>,
+    verdict: Option<usize>,
+    truth: usize,
+    routes: &Routes,
+) -> Fate {
+    let rejected = matches!(end, Some(End::Rejected(_)));
+    let landed = match place {
+        Place::Gate(gate) => Destination::Gate(gate),
+        Place::End => Destination::PassThrough,
+    };
+    if rejected && (landed == routes.reject || landed == Destination::PassThrough) {
+        return Fate::Rejected;
+    }
+    match landed {
+        // Nothing was done: right only for an item that was left alone on purpose.
+        Destination::PassThrough => match (end, verdict) {
+            (Some(End::PassedThrough), Some(category)) if category == truth => Fate::Correct,
+            (Some(End::PassedThrough), _) => Fate::Wrong,
+            _ => Fate::Missed,
+        },
+        gate if gate == routes.destinations[truth] => Fate::Correct,
+        _ => Fate::Wrong,
+    }
+}
+
+/// Items per minute that passed the camera.
+fn throughput(world: &World) -> f64 {
+    let Some(last) = world.items().len().checked_sub(1).filter(|last| *last > 0) else {
+        return 0.0;
+    };
+    let span_us = world.time_at_us(last, 0.0) - world.time_at_us(0, 0.0);
+    last as f64 * 60e6 / span_us as f64
+}

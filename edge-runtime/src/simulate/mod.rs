@@ -1,0 +1,328 @@
+//! `edge-runtime simulate`: sorts simulated items and reports how well.
+
+mod extras;
+mod feed;
+mod ledger;
+mod report;
+mod virtual_time;
+
+use crate::actuate::PinGates;
+use crate::actuate::recorded::RecordedPin;
+use crate::capture::simulated::{Feed, SimulatedCamera};
+use crate::clock::Clock;
+use crate::line::detect::{Detector, DetectorConfig};
+use crate::line::geometry::Geometry;
+use crate::line::{Line, LineConfig, Routes};
+use crate::recognise::{Nobody, Recognise};
+use anyhow::{Context, bail};
+use boards::Profile;
+use extras::{CropWriter, Extras, FrameWriter};
+use feed::{DrawnFeed, PhotoFeed};
+use inference::Classifier;
+use ledger::{Ledger, Truth};
+use models::{Bundle, LabelSet};
+use report::{ClockKind, Document, Report};
+use simulator::{GatePlace, Spacing, View, World, WorldConfig, drawn};
+use std::path::{Path, PathBuf};
+use virtual_time::VirtualRun;
+
+/// Sort simulated items on a simulated belt, and report where each landed.
+///
+/// Time is virtual unless --realtime is given: the run goes as fast as the machine can, the line sees
+/// a modelled classification time, and the same seed gives the same result.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  edge-runtime simulate --bundle drawn-10.sortline --items synthetic --count 100
+  edge-runtime simulate --bundle garbage.sortline --items photos/ --split val --rate 120 --json report.json
+  edge-runtime simulate --items synthetic --count 2000 --save-crops views/   (no bundle: only the views)")]
+pub(crate) struct Args {
+    /// The bundle that recognises the items
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+    /// A folder of labelled photos, or `synthetic` for drawn items
+    #[arg(long, value_name = "DIR|synthetic", default_value = "synthetic")]
+    items: String,
+    /// Only photos of this split
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Items per minute
+    #[arg(long, default_value_t = 60.0, value_name = "N")]
+    rate: f64,
+    /// Items in all
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    count: usize,
+    /// Everything that is left to chance follows from it
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// A board profile; without it, one gate per category and a belt as fast as the rate needs
+    #[arg(long, value_name = "FILE")]
+    board: Option<PathBuf>,
+    /// Items are turned by up to this angle either way [default: 180 for drawn items, 15 for photos]
+    #[arg(long, value_name = "DEG")]
+    turn: Option<f64>,
+    /// This share of the items touches the one before, from 0 to 1
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    touching: f64,
+    /// Modelled time to classify a view, in virtual time
+    #[arg(long, default_value_t = 40.0, value_name = "MS")]
+    compute_ms: f64,
+    /// Threads of the classifier
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    threads: usize,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write annotated frames (the first 300 with a classified view) as PNG files
+    #[arg(long, value_name = "DIR")]
+    frames: Option<PathBuf>,
+    /// Write views of the items, as the classifier gets them, into DIR/CATEGORY/ITEM to train on
+    #[arg(long, value_name = "DIR")]
+    save_crops: Option<PathBuf>,
+    /// Views written of one item
+    #[arg(long, default_value_t = 2, value_name = "N", requires = "save_crops")]
+    crops_per_item: u32,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    check(args)?;
+    let bundle = open_bundle(args)?;
+    let setup = Setup::new(args, bundle.as_ref())?;
+    let mut recognise: Box<dyn Recognise> = match &bundle {
+        Some(bundle) => Box::new(Classifier::new(bundle, args.threads)?),
+        None => Box::new(Nobody),
+    };
+    let clock = ClockKind::Virtual;
+    let report = simulate_virtual(args, setup, recognise.as_mut())?;
+    if bundle.is_some() {
+        println!("{}", report.table(clock));
+    } else {
+        println!(
+            "{} items passed; no bundle, so nothing was sorted",
+            report.items
+        );
+    }
+    if let Some(file) = &args.json {
+        let document = Document {
+            clock,
+            seed: args.seed,
+            report: &report,
+        };
+        let text = serde_json::to_string_pretty(&document)? + "\n";
+        std::fs::write(file, text)
+            .with_context(|| format!("{}: cannot write the report", file.display()))?;
+    }
+    Ok(())
+}
+
+fn check(args: &Args) -> anyhow::Result<()> {
+    if args.count == 0 {
+        bail!("--count is 0: at least one item is needed");
+    }
+    if !args.rate.is_finite() || args.rate <= 0.0 {
+        bail!("--rate is {}: items per minute must be above 0", args.rate);
+    }
+    if !(0.0..=1.0).contains(&args.touching) {
+        bail!("--touching is {}: it must be from 0 to 1", args.touching);
+    }
+    if !(0.0..=1e6).contains(&args.compute_ms) {
+        bail!(
+            "--compute-ms is {}: it must be from 0 to 1000000",
+            args.compute_ms
+        );
+    }
+    if args.turn.is_some_and(|turn| !(0.0..=180.0).contains(&turn)) {
+        bail!("--turn must be from 0 to 180 degrees");
+    }
+    Ok(())
+}
+
+fn open_bundle(args: &Args) -> anyhow::Result<Option<Bundle>> {
+    match &args.bundle {
+        Some(file) => Ok(Some(open_bundle_file(file)?)),
+        None if args.save_crops.is_some() => Ok(None),
+        None => bail!("no bundle: name one with --bundle FILE (host-train export makes them)"),
+    }
+}
+
+/// Reads a bundle, naming the file where that fails.
+pub(crate) fn open_bundle_file(file: &Path) -> anyhow::Result<Bundle> {
+    Bundle::open(file).with_context(|| {
+        format!(
+            "{}: cannot use this bundle (host-train export makes them)",
+            file.display()
+        )
+    })
+}
+
+/// What a run is made of, before any time has passed.
+struct Setup {
+    board: Profile,
+    routes: Routes,
+    truth: Truth,
+    feed: Box<dyn Feed>,
+    /// Of the pictures.
+    labels: LabelSet,
+    world: WorldConfig,
+}
+
+/// Belt per item at the least, when the speed is chosen for the rate.
+const PITCH_MM: f64 = 400.0;
+const MIN_GAP_MM: f64 = 30.0;
+const LEAD_IN_US: i64 = 1_000_000;
+
+impl Setup {
+    fn new(args: &Args, bundle: Option<&Bundle>) -> anyhow::Result<Self> {
+        let drawn_labels = drawn::labels();
+        let known = bundle.map_or(&drawn_labels, |b| &b.manifest.labels);
+        let (feed, labels, turn): (Box<dyn Feed>, LabelSet, f64) = if args.items == "synthetic" {
+            let feed = DrawnFeed::new(args.seed, args.count);
+            (Box::new(feed), drawn::labels(), 180.0)
+        } else {
+            let folder = Path::new(&args.items);
+            let split = args.split.as_deref();
+            let (feed, labels) = PhotoFeed::open(folder, split, known, (args.seed, args.count))?;
+            (Box::new(feed), labels, 15.0)
+        };
+        let categories = match bundle {
+            Some(bundle) => bundle.manifest.labels.categories(),
+            None => labels.categories(),
+        };
+        let truth = Truth {
+            category_of: categories_of(&labels, categories, &args.items)?,
+            categories: categories.to_vec(),
+        };
+        let board = match &args.board {
+            Some(file) => Profile::open(file)?,
+            None => {
+                let speed_mm_s = (args.rate / 60.0 * PITCH_MM).max(200.0);
+                Profile::simulated(categories, speed_mm_s)
+                    .with_context(|| format!("no belt can carry {} items/min", args.rate))?
+            }
+        };
+        let thresholds = bundle.map_or(vec![0.0; categories.len()], |b| {
+            b.manifest.reject_thresholds.clone()
+        });
+        let routes = Routes::new(&board, categories, &thresholds).with_context(|| {
+            let file = args
+                .board
+                .as_deref()
+                .unwrap_or(Path::new("simulated board"));
+            file.display().to_string()
+        })?;
+        let world = world_config(args, &board, args.turn.unwrap_or(turn));
+        Ok(Self {
+            board,
+            routes,
+            truth,
+            feed,
+            labels,
+            world,
+        })
+    }
+}
+
+/// For each item the index of its category among the bundle's, by name.
+fn categories_of(
+    labels: &LabelSet,
+    categories: &[String],
+    items: &str,
+) -> anyhow::Result<Vec<usize>> {
+    let index = |name: &String| categories.iter().position(|c| c == name);
+    let unknown: Vec<&str> = labels
+        .categories()
+        .iter()
+        .filter(|c| index(c).is_none())
+        .map(String::as_str)
+        .collect();
+    if !unknown.is_empty() {
+        bail!(
+            "{items}: the bundle does not know the categor{} {} of these items; it knows {}",
+            if unknown.len() == 1 { "y" } else { "ies" },
+            unknown.join(", "),
+            categories.join(", "),
+        );
+    }
+    let of_item = |item| index(&labels.categories()[labels.category_of(item)]);
+    Ok((0..labels.len()).filter_map(of_item).collect())
+}
+
+fn world_config(args: &Args, board: &Profile, max_turn_deg: f64) -> WorldConfig {
+    let camera = board.camera();
+    let (width_px, height_px) = if board.belt().direction.is_horizontal() {
+        (camera.width_px, camera.height_px)
+    } else {
+        (camera.height_px, camera.width_px)
+    };
+    let spacing = if args.touching > 0.0 {
+        Spacing::Touching {
+            share: args.touching,
+            min_gap_mm: MIN_GAP_MM,
+        }
+    } else {
+        Spacing::Apart {
+            min_gap_mm: MIN_GAP_MM,
+        }
+    };
+    WorldConfig {
+        seed: args.seed,
+        speed_mm_s: board.belt().speed_mm_s,
+        view: View {
+            width_px,
+            height_px,
+            length_mm: board.view_length_mm(),
+        },
+        rate_per_min: args.rate,
+        spacing,
+        max_turn_deg,
+        gates: board
+            .gates()
+            .iter()
+            .map(|gate| GatePlace {
+                position_mm: gate.distance_mm,
+                window_mm: gate.window_mm,
+                opening_us: (gate.opening_lead_ms * 1000.0).round() as i64,
+            })
+            .collect(),
+        lead_in_us: LEAD_IN_US,
+    }
+}
+
+fn simulate_virtual(
+    args: &Args,
+    setup: Setup,
+    recognise: &mut dyn Recognise,
+) -> anyhow::Result<Report> {
+    let clock = Clock::virtual_time();
+    let (pins, edges) = RecordedPin::row(setup.board.gates().len(), &clock);
+    let geometry = Geometry::new(&setup.board);
+    let rate = (setup.board.camera().rate_hz, setup.board.belt().direction);
+    let world = World::new(setup.world)?;
+    let mut extras = Extras {
+        frames: match &args.frames {
+            Some(folder) => Some(FrameWriter::new(folder, &setup.truth.categories)?),
+            None => None,
+        },
+        crops: args.save_crops.as_ref().map(|folder| {
+            let (labels, geometry) = (setup.labels.clone(), geometry.clone());
+            CropWriter::new(folder, labels, geometry, args.crops_per_item)
+        }),
+    };
+    let mut ledger = Ledger::default();
+    let run = VirtualRun {
+        camera: SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate),
+        gates: Box::new(PinGates::new(pins)),
+        clock,
+        detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
+        line: Line::new(LineConfig::new(&setup.board, setup.routes.clone())),
+        recognise,
+        observer: &mut ledger,
+        extras: &mut extras,
+        compute_us: (args.compute_ms * 1000.0).round() as i64,
+    };
+    let camera = run.run()?;
+    extras.finish()?;
+    let epoch_us = camera.epoch_us();
+    let world = camera.finish();
+    Ok(ledger.report(&world, epoch_us, &setup.truth, &setup.routes))
+}
