@@ -5,7 +5,7 @@
 
 mod infer;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use thiserror::Error;
 
@@ -283,9 +283,7 @@ impl Graph {
 
     /// The number of trained values, as papers count them: without running statistics.
     pub fn parameter_count(&self) -> Result<u64, GraphError> {
-        let parameters = self.parameters()?;
-        let size = |p: &Parameter| p.shape.iter().map(|&n| n as u64).product::<u64>();
-        Ok(parameters.iter().filter(|p| p.trained).map(size).sum())
+        infer::parameter_count(self)
     }
 
     /// Multiply-accumulate operations for one image, as papers count them: those of convolutions
@@ -353,11 +351,8 @@ impl Graph {
                 return Err(GraphError::NotFinite { name: name.clone() });
             }
         }
-        let known: HashMap<&str, ()> = parameters.iter().map(|p| (p.name.as_str(), ())).collect();
-        match weights
-            .keys()
-            .find(|name| !known.contains_key(name.as_str()))
-        {
+        let known: HashSet<&str> = parameters.iter().map(|p| p.name.as_str()).collect();
+        match weights.keys().find(|name| !known.contains(name.as_str())) {
             Some(name) => Err(GraphError::UnknownParameter { name: name.clone() }),
             None => Ok(()),
         }

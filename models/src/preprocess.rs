@@ -275,7 +275,9 @@ impl PreprocessSpec {
     }
 }
 
-/// Applies a [`PreprocessSpec`]; keeps its buffers from frame to frame.
+/// Applies a [`PreprocessSpec`]; keeps its buffers from frame to frame, so that it allocates nothing
+/// for a frame no larger than one before.
+#[derive(Debug, Clone)]
 pub struct Preprocessor {
     spec: PreprocessSpec,
     resampler: Resampler,

@@ -3,28 +3,20 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{BundleError, MAX_BUNDLE_BYTES, check_limit};
 
 /// All bytes of a file that is not too large for a bundle.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
-    let read = || {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        if length > MAX_BUNDLE_BYTES {
-            return Ok(Err(length));
-        }
-        let mut bytes = Vec::with_capacity(length as usize);
-        // The length may be unknown beforehand (a pipe) or change.
-        file.take(MAX_BUNDLE_BYTES + 1).read_to_end(&mut bytes)?;
-        Ok(Ok(bytes))
-    };
-    match read().map_err(io_error)? {
-        Ok(bytes) => Ok(bytes),
-        Err(length) => Err(check_limit("the file", length, MAX_BUNDLE_BYTES)
-            .err()
-            .unwrap_or(BundleError::NotABundle)),
-    }
+    let file = File::open(path).map_err(io_error)?;
+    let length = file.metadata().map_err(io_error)?.len();
+    check_limit("the file", length, MAX_BUNDLE_BYTES)?;
+    let mut bytes = Vec::with_capacity(length as usize);
+    // The length may be unknown beforehand (a pipe) or change.
+    let mut limited = file.take(MAX_BUNDLE_BYTES + 1);
+    limited.read_to_end(&mut bytes).map_err(io_error)?;
+    Ok(bytes)
 }
 
 /// Writes a file beside `path` to the disk and then gives it the name.
@@ -39,13 +31,16 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
     sync_folder_of(path).map_err(io_error)
 }
 
+/// A name in the same folder that nobody else uses.
 fn temporary_path(path: &Path) -> io::Result<PathBuf> {
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
-    temporary.push(format!(".{}.tmp", std::process::id()));
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    temporary.push(format!(".{}-{number}.tmp", std::process::id()));
     Ok(path.with_file_name(temporary))
 }
 

@@ -178,6 +178,19 @@ pub(super) fn parameters(node: &Node, shapes: &[Shape]) -> Vec<Parameter> {
     }
 }
 
+pub(super) fn parameter_count(graph: &Graph) -> Result<u64, GraphError> {
+    let shapes = shapes(graph)?;
+    let mut total: u64 = 0;
+    for node in &graph.nodes {
+        for parameter in parameters(node, &shapes).iter().filter(|p| p.trained) {
+            // `shapes` has checked that the values of one tensor can be counted.
+            let values = parameter.shape.iter().product::<usize>() as u64;
+            total = total.checked_add(values).ok_or_else(|| overflow(node))?;
+        }
+    }
+    Ok(total)
+}
+
 pub(super) fn macs(graph: &Graph) -> Result<u64, GraphError> {
     let shapes = shapes(graph)?;
     let mut total: u64 = 0;

@@ -29,6 +29,7 @@ pub(super) struct Target<'a> {
 }
 
 /// Keeps its tables and buffers from frame to frame.
+#[derive(Debug, Clone)]
 pub(super) struct Resampler {
     filter: Filter,
     columns: Axis,
@@ -112,7 +113,7 @@ impl<'a> Target<'a> {
 }
 
 /// Which source positions make up each target position along one axis, and with what weights.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 struct Axis {
     from: usize,
     to: usize,
@@ -208,6 +209,42 @@ impl Filter {
             Filter::CatmullRom if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
             Filter::CatmullRom if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5,
             Filter::CatmullRom => 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the wrapping sums rest on, and that one colour stays itself.
+    #[test]
+    fn weights_add_up_to_one_and_never_overflow() {
+        let sizes = (1..=64).chain([97, 224, 1000, 65_535]);
+        for filter in [Filter::Triangle, Filter::CatmullRom] {
+            let mut axis = Axis::default();
+            for (from, to) in sizes
+                .clone()
+                .flat_map(|from| sizes.clone().map(move |to| (from, to)))
+            {
+                if to > 2048 {
+                    continue;
+                }
+                axis.prepare(filter, from, to);
+                assert_eq!(axis.taps().count(), to);
+                for (first, weights) in axis.taps() {
+                    assert!(!weights.is_empty() && first + weights.len() <= from);
+                    let sum: i64 = weights.iter().map(|&weight| i64::from(weight)).sum();
+                    let magnitude: i64 =
+                        weights.iter().map(|&weight| i64::from(weight).abs()).sum();
+                    let one = 1 << PRECISION;
+                    assert!(
+                        255 * (sum - one).abs() < one / 2,
+                        "{filter:?} {from} to {to}: {sum}"
+                    );
+                    assert!(255 * magnitude + i64::from(HALF) < 1 << 31, "{magnitude}");
+                }
+            }
         }
     }
 }

@@ -174,6 +174,21 @@ fn faults_name_the_node() {
 }
 
 #[test]
+fn counts_beyond_64_bits_are_errors() {
+    let dense = Op::Dense { out: 1 << 31 };
+    let mut nodes: Vec<(Op, &[usize])> = vec![(Op::Input, &[]), (Op::GlobalAvgPool, &[0])];
+    nodes.push((dense, &[1]));
+    for input in [&[2], &[3], &[4], &[5], &[6]] {
+        nodes.push((dense, input));
+    }
+    let graph = graph(&nodes);
+    assert!(graph.shapes().is_ok());
+    let overflow = Err(GraphError::Overflow { node: "6".into() });
+    assert_eq!(graph.parameter_count(), overflow);
+    assert_eq!(graph.macs(), overflow);
+}
+
+#[test]
 fn numbers_without_sense_are_refused() {
     let grouped = |groups, out| Op::Conv {
         out,
