@@ -10,10 +10,10 @@ use tract_onnx::pb::{
 };
 
 /// Side of the test networks' input.
-pub const SIZE: u32 = 8;
+pub(crate) const SIZE: u32 = 8;
 
 /// Three items in two categories.
-pub fn labels() -> LabelSet {
+pub(crate) fn labels() -> LabelSet {
     let items = [("dry", "red"), ("wet", "green"), ("wet", "blue")];
     LabelSet::new(
         "three",
@@ -23,7 +23,7 @@ pub fn labels() -> LabelSet {
 }
 
 /// A bundle around `model`: values are pixel / 255, nothing is rejected.
-pub fn bundle(model: &ModelProto) -> Bundle {
+pub(crate) fn bundle(model: &ModelProto) -> Bundle {
     let labels = labels();
     let manifest = Manifest {
         name: "test".to_owned(),
@@ -53,7 +53,7 @@ pub fn bundle(model: &ModelProto) -> Bundle {
 }
 
 /// Logits = `gain` x mean of red, green and blue: the item is the colour of the picture.
-pub fn colour_model(gain: f32) -> ModelProto {
+pub(crate) fn colour_model(gain: f32) -> ModelProto {
     let identity = (0..9)
         .map(|i| if i % 4 == 0 { gain } else { 0.0 })
         .collect();
@@ -75,7 +75,7 @@ pub fn colour_model(gain: f32) -> ModelProto {
 }
 
 /// A model with the input `image` and the output `logits`.
-pub fn model(nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> ModelProto {
+pub(crate) fn model(nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> ModelProto {
     let side = i64::from(SIZE);
     let graph = GraphProto {
         node: nodes,
@@ -101,7 +101,7 @@ pub fn model(nodes: Vec<NodeProto>, initializers: Vec<TensorProto>) -> ModelProt
 }
 
 /// A node with one output, named as its output.
-pub fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+pub(crate) fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         op_type: op.to_owned(),
         input: inputs.iter().map(|i| (*i).to_owned()).collect(),
@@ -112,7 +112,7 @@ pub fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
 }
 
 /// The node with an integer attribute.
-pub fn with_int(mut node: NodeProto, name: &str, value: i64) -> NodeProto {
+pub(crate) fn with_int(mut node: NodeProto, name: &str, value: i64) -> NodeProto {
     node.attribute.push(AttributeProto {
         name: name.to_owned(),
         r#type: AttributeType::Int as i32,
@@ -123,7 +123,7 @@ pub fn with_int(mut node: NodeProto, name: &str, value: i64) -> NodeProto {
 }
 
 /// A tensor of f32.
-pub fn tensor(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
+pub(crate) fn tensor(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: dims.to_vec(),
@@ -134,7 +134,7 @@ pub fn tensor(name: &str, dims: &[i64], values: Vec<f32>) -> TensorProto {
 }
 
 /// A tensor of i64.
-pub fn integers(name: &str, values: Vec<i64>) -> TensorProto {
+pub(crate) fn integers(name: &str, values: Vec<i64>) -> TensorProto {
     TensorProto {
         name: name.to_owned(),
         dims: vec![values.len() as i64],
@@ -145,7 +145,7 @@ pub fn integers(name: &str, values: Vec<i64>) -> TensorProto {
 }
 
 /// An input or output; `None` is the free dimension N.
-pub fn value(name: &str, kind: DataType, dims: &[Option<i64>]) -> ValueInfoProto {
+pub(crate) fn value(name: &str, kind: DataType, dims: &[Option<i64>]) -> ValueInfoProto {
     let dim = |dim: &Option<i64>| Dimension {
         value: Some(dim.map_or_else(|| Value::DimParam("N".to_owned()), Value::DimValue)),
         ..Dimension::default()
