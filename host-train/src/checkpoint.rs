@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use models::{Graph, Tensor, Weights};
 use serde::{Deserialize, Serialize};
 
+use crate::discriminant::Discriminant;
 use crate::trainer::classifier;
 
 const MAGIC: &[u8; 8] = b"SLCHKPT1";
@@ -32,6 +33,8 @@ pub(crate) struct Checkpoint {
     pub(crate) weights: Weights,
     /// Where the classifier trains on scaled features: how they are scaled.
     pub(crate) scaler: Option<Scaler>,
+    /// What is added to the classifier that trains.
+    pub(crate) discriminant: Option<Discriminant>,
     /// The optimizer's state; empty at the start of a stage.
     pub(crate) optimizer: Vec<u8>,
     /// One entry per finished epoch.
@@ -63,10 +66,13 @@ pub(crate) struct Epoch {
 }
 
 impl Checkpoint {
-    /// The weights as the network alone needs them: with the scaling of features folded into the
-    /// classifier.
+    /// The weights as the network alone needs them: with the discriminant added to the classifier and
+    /// the scaling of features folded into it.
     pub(crate) fn network_weights(&self, graph: &Graph) -> Weights {
         let mut weights = self.weights.clone();
+        if let Some(discriminant) = &self.discriminant {
+            discriminant.add_to(&mut weights, classifier(graph));
+        }
         if let Some(scaler) = &self.scaler {
             scaler.fold_into(&mut weights, classifier(graph));
         }

@@ -82,6 +82,8 @@ pub(crate) struct HeadConfig {
     pub(crate) views: usize,
     /// Scale every feature to mean 0 and deviation 1; folded into the classifier afterwards.
     pub(crate) standardize: bool,
+    /// How much of a linear discriminant is added to the classifier; 0 leaves it out.
+    pub(crate) discriminant: f32,
     /// Everything else.
     #[serde(flatten)]
     pub(crate) stage: StageConfig,
@@ -164,15 +166,16 @@ impl HeadConfig {
     /// The default for a frozen, pretrained backbone.
     pub(crate) fn frozen() -> HeadConfig {
         HeadConfig {
-            views: 2,
-            standardize: true,
+            views: 4,
+            standardize: false,
+            discriminant: 0.15,
             stage: StageConfig {
                 epochs: 60,
-                batch: 128,
-                lr: 1e-3,
-                warmup: 0.05,
-                weight_decay: 0.05,
-                label_smoothing: 0.1,
+                batch: 64,
+                lr: 3e-3,
+                warmup: 0.0,
+                weight_decay: 0.1,
+                label_smoothing: 0.05,
                 optimizer: Optimizer::Adamw,
             },
         }

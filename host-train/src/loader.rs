@@ -136,6 +136,10 @@ pub(crate) fn normalize(spec: &PreprocessSpec, pixels: &[u8]) -> Result<Vec<f32>
 
 /// Makes `count` things on `workers` threads and hands them over in order, while only a few are
 /// waiting. Stops at the first error.
+///
+/// Each thread is a rayon pool of its own with one worker: what burn splits with rayon stays on that
+/// thread. So all cores are in use without threads that wait for each other, and sums are always
+/// formed in the same order, which rayon's own splitting does not grant.
 pub(crate) fn in_order<T: Send>(
     workers: usize,
     count: usize,
@@ -147,11 +151,13 @@ pub(crate) fn in_order<T: Send>(
     std::thread::scope(|scope| {
         for _ in 0..workers.min(count) {
             let (sender, next, make) = (sender.clone(), &next, &make);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
             scope.spawn(move || {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     // The receiver hangs up when `take` has failed.
-                    if index >= count || sender.send((index, make(index))).is_err() {
+                    let made = || pool.install(|| make(index));
+                    if index >= count || sender.send((index, made())).is_err() {
                         return;
                     }
                 }

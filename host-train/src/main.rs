@@ -9,6 +9,7 @@ mod augment;
 mod checkpoint;
 mod config;
 mod data;
+mod discriminant;
 mod evaluate;
 mod export;
 mod features;

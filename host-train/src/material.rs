@@ -6,9 +6,11 @@ use std::sync::Arc;
 use anyhow::Result;
 use burn::tensor::Device;
 use models::{LabelSet, PreprocessSpec, passes};
+use rand::Rng;
 
 use crate::augment::Augmentation;
 use crate::config::AugmentConfig;
+use crate::discriminant::Discriminant;
 use crate::features::Features;
 use crate::loader::{Photos, in_order, normalize, square_len};
 use crate::network::Network;
@@ -36,16 +38,21 @@ pub(crate) trait Material {
     fn validate(&self, network: &Network) -> Result<Option<Score>>;
 }
 
-/// Features of a frozen backbone: a row is a view of a photo.
+/// Features of a frozen backbone: in every epoch one of the views of each photo.
 pub(crate) struct StoredFeatures {
     pub(crate) node: usize,
     pub(crate) train: Features,
-    /// The item of each row.
+    /// Views per photo in `train`.
+    pub(crate) views: usize,
+    /// The item of each photo.
     pub(crate) train_items: Vec<usize>,
     pub(crate) validation: Features,
     pub(crate) validation_items: Vec<usize>,
+    /// Added to what is trained, see [`Discriminant`].
+    pub(crate) discriminant: Option<Discriminant>,
     pub(crate) labels: LabelSet,
     pub(crate) device: Device,
+    pub(crate) seed: u64,
 }
 
 impl Material for StoredFeatures {
@@ -53,11 +60,16 @@ impl Material for StoredFeatures {
         self.train_items.len()
     }
 
-    fn each_batch(&self, _: u32, batches: &[&[usize]], learn: &mut Learn) -> Result<()> {
+    fn each_batch(&self, epoch: u32, batches: &[&[usize]], learn: &mut Learn) -> Result<()> {
         let width = self.train.width;
+        let row = |photo: usize| {
+            let position = [u64::from(epoch), photo as u64, 0];
+            let draw = generator(self.seed, Purpose::Augment, position).next_u64();
+            let row = photo * self.views + (draw % self.views as u64) as usize;
+            &self.train.rows[row * width..(row + 1) * width]
+        };
         for batch in batches {
-            let items: Vec<usize> = batch.iter().map(|&row| self.train_items[row]).collect();
-            let row = |row: usize| &self.train.rows[row * width..(row + 1) * width];
+            let items: Vec<usize> = batch.iter().map(|&photo| self.train_items[photo]).collect();
             let rows = |range: Range<usize>| {
                 Ok(batch[range]
                     .iter()
@@ -80,7 +92,10 @@ impl Material for StoredFeatures {
         let rows = |range: Range<usize>| {
             Ok(self.validation.rows[range.start * width..range.end * width].to_vec())
         };
-        let logits = predict(network, &self.device, ends, 1, count, count, rows)?;
+        let mut logits = predict(network, &self.device, ends, 1, count, count, rows)?;
+        if let Some(discriminant) = &self.discriminant {
+            discriminant.add_outputs(&self.validation.rows, &mut logits);
+        }
         Ok(Some(score(&logits, &self.validation_items, &self.labels)))
     }
 }

@@ -560,3 +560,7 @@ impl Network {
         self.plan.shapes[node]
     }
 }
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

@@ -11,6 +11,7 @@ use models::{Graph, LabelSet, PreprocessSpec, zoo};
 use crate::checkpoint::{Checkpoint, Epoch, Scaler};
 use crate::config::{Backend, FullConfig, HeadConfig, StageConfig, TrainConfig};
 use crate::data::Data;
+use crate::discriminant::Discriminant;
 use crate::features::{Backbone, Views};
 use crate::initialize::initialize;
 use crate::loader::Photos;
@@ -105,6 +106,7 @@ fn first_state(config: &TrainConfig, data: &Data, graph: &Graph) -> Result<Check
         steps: 0,
         weights,
         scaler: None,
+        discriminant: None,
         optimizer: Vec::new(),
         history: Vec::new(),
     })
@@ -159,6 +161,7 @@ impl Trainer<'_> {
         if self.state.epochs == head.stage.epochs {
             self.state.weights = self.state.network_weights(&self.graph);
             self.state.scaler = None;
+            self.state.discriminant = None;
             self.state.optimizer.clear();
         }
         Ok(())
@@ -241,19 +244,27 @@ impl Trainer<'_> {
             scaler.apply(&mut train.rows);
             scaler.apply(&mut validation.rows);
         }
-        let items = |photos: &Photos, views: usize| -> Vec<usize> {
-            (0..photos.len() * views)
-                .map(|row| photos.item(row / views))
-                .collect()
+        let items = |photos: &Photos| -> Vec<usize> {
+            (0..photos.len()).map(|photo| photos.item(photo)).collect()
         };
+        let train_items = items(&self.train);
+        if head.discriminant > 0.0 && self.state.discriminant.is_none() {
+            let views = |&item: &usize| std::iter::repeat_n(item, head.views);
+            let row_items: Vec<usize> = train_items.iter().flat_map(views).collect();
+            let found = Discriminant::fit(&train, &row_items, self.labels.len())?;
+            self.state.discriminant = Some(found.scaled(head.discriminant));
+        }
         Ok(StoredFeatures {
             node,
-            train_items: items(&self.train, head.views),
-            validation_items: items(&self.validation, 1),
+            views: head.views,
+            train_items,
+            validation_items: items(&self.validation),
             train,
             validation,
+            discriminant: self.state.discriminant.clone(),
             labels: self.labels.clone(),
             device: self.device.clone(),
+            seed: self.config.seed,
         })
     }
 
