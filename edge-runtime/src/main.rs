@@ -11,9 +11,20 @@ mod clock;
 mod line;
 mod observe;
 mod recognise;
+mod run;
+mod runtime;
 mod simulate;
 
+use actuate::gpio::GpioPin;
+use actuate::recorded::RecordedPin;
+use actuate::{Gates, PinGates};
+use anyhow::bail;
+use boards::{Profile, SIMULATED};
+use capture::folder::FolderSource;
+use capture::v4l2::V4l2Camera;
+use capture::{CaptureError, FrameSource};
 use clap::Parser;
+use clock::Clock;
 use std::process::ExitCode;
 
 /// Sorts items on a belt by what a camera sees.
@@ -28,12 +39,14 @@ struct Cli {
 enum Command {
     Classify(classify::Args),
     Simulate(simulate::Args),
+    Run(run::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Classify(args) => classify::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Run(args) => run_on_board(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -41,5 +54,61 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run_on_board(args: &run::Args) -> anyhow::Result<()> {
+    let plan = run::plan(args)?;
+    // Both are tried, so that everything that is missing is said at once.
+    match (
+        open_camera(&plan.board, args),
+        open_gates(&plan.board, args),
+    ) {
+        (Ok(mut camera), Ok(mut gates)) => run::run(args, plan, camera.as_mut(), gates.as_mut()),
+        (camera, gates) => {
+            let camera = camera.err().map(|e| vec![e.to_string()]);
+            let missing = [camera, gates.err()].into_iter().flatten().flatten();
+            let list: Vec<String> = missing.map(|what| format!("\n  {what}")).collect();
+            bail!(
+                "{}: this machine lacks parts of the board, and nothing was driven:{}\n\
+                 (`edge-runtime simulate` needs no devices; `run --dry-run` needs no outputs)",
+                args.board.display(),
+                list.concat()
+            )
+        }
+    }
+}
+
+fn open_camera(board: &Profile, args: &run::Args) -> Result<Box<dyn FrameSource>, CaptureError> {
+    let clock = Clock::Monotonic;
+    if let Some(folder) = &args.frames {
+        let source = FolderSource::open(folder, board.camera().rate_hz, clock)?;
+        return Ok(Box::new(source));
+    }
+    if board.camera().device == SIMULATED {
+        let message = "the board's camera is the simulated one: use `edge-runtime simulate`, or name a \
+             device under [camera] in the board file";
+        return Err(CaptureError::Failed(message.to_owned()));
+    }
+    Ok(Box::new(V4l2Camera::open(board.camera(), clock)?))
+}
+
+fn open_gates(board: &Profile, args: &run::Args) -> Result<Box<dyn Gates>, Vec<String>> {
+    if args.dry_run {
+        let (pins, _) = RecordedPin::row(board.gates().len(), &Clock::Monotonic);
+        return Ok(Box::new(PinGates::new(pins)));
+    }
+    let mut pins = Vec::new();
+    let mut missing = Vec::new();
+    for gate in board.gates() {
+        match GpioPin::open(gate) {
+            Ok(pin) => pins.push(pin),
+            Err(error) => missing.push(error),
+        }
+    }
+    if missing.is_empty() {
+        Ok(Box::new(PinGates::new(pins)))
+    } else {
+        Err(missing)
     }
 }

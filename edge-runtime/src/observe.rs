@@ -15,4 +15,7 @@ pub(crate) trait Observer: Send {
 
     /// A frame was handled, and so many before it were dropped since the one before.
     fn framed(&mut self, dropped: u64);
+
+    /// A view could not be classified.
+    fn failed(&mut self, message: &str);
 }

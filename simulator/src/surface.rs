@@ -8,9 +8,9 @@ pub(crate) struct Surface {
     length_px: usize,
     width: usize,
     height: usize,
-    /// `height` rows of `length_px` pixels.
-    belt: Vec<[u8; 3]>,
-    /// Light per pixel of the picture, 256 = neutral.
+    /// `height` rows of `length_px` pixels in packed RGB, each row followed by its own beginning.
+    belt: Vec<u8>,
+    /// Light per byte of the picture, 256 = neutral.
     light: Vec<u16>,
     /// Sensor noise, drawn from at a new place for every frame.
     grain: Vec<i8>,
@@ -21,14 +21,15 @@ const GRAIN: usize = 1 << 16;
 impl Surface {
     pub(crate) fn new(seed: u64, width: usize, height: usize, px_per_mm: f64) -> Self {
         let length_px = width * 2 + width / 3;
-        let light = (0..width * height)
+        let light = (0..width * height * 3)
             .map(|i| {
+                let i = i / 3;
                 let x = (i % width) as f32 / width as f32 - 0.45;
                 let y = (i / width) as f32 / height as f32 - 0.55;
                 (256.0 * (1.06 - 0.35 * (x * x + y * y))) as u16
             })
             .collect();
-        let grain = (0..GRAIN)
+        let grain = (0..GRAIN + width * 3)
             .map(|i| {
                 // The sum of four even numbers is close to normal: standard deviation 2.3.
                 let h = noise::hash(seed ^ 0x6EA1, i as i64, 0);
@@ -41,7 +42,11 @@ impl Surface {
             length_px,
             width,
             height,
-            belt: belt(seed, length_px, height, px_per_mm as f32),
+            belt: repeated(
+                &belt(seed, length_px, height, px_per_mm as f32),
+                length_px,
+                width,
+            ),
             light,
             grain,
         }
@@ -50,13 +55,11 @@ impl Surface {
     /// Copies the belt, moved on by `shift_px`, into packed RGB.
     pub(crate) fn paint(&self, shift_px: i64, frame: &mut [u8]) {
         let length = self.length_px as i64;
-        let start = (-shift_px).rem_euclid(length) as usize;
-        for (y, row) in frame.chunks_exact_mut(self.width * 3).enumerate() {
-            let source = &self.belt[y * self.length_px..(y + 1) * self.length_px];
-            let around = source.iter().cycle().skip(start);
-            for (pixel, colour) in row.chunks_exact_mut(3).zip(around) {
-                pixel.copy_from_slice(colour);
-            }
+        let start = (-shift_px).rem_euclid(length) as usize * 3;
+        let row_bytes = (self.length_px + self.width) * 3;
+        let rows = self.belt.chunks_exact(row_bytes);
+        for (row, source) in frame.chunks_exact_mut(self.width * 3).zip(rows) {
+            row.copy_from_slice(&source[start..start + self.width * 3]);
         }
     }
 
@@ -65,14 +68,20 @@ impl Surface {
         let seconds = t_us as f64 / 1e6;
         let slow = (seconds / 97.0 * std::f64::consts::TAU).sin();
         let quick = (seconds / 13.0 * std::f64::consts::TAU).sin();
-        let drift = (256.0 * (1.0 + 0.05 * slow + 0.015 * quick)) as i32;
-        let start = noise::hash(self.seed, t_us, 1) as usize;
-        for (i, (pixel, &light)) in frame.chunks_exact_mut(3).zip(&self.light).enumerate() {
-            let gain = i32::from(light) * drift >> 8;
-            let grain = start.wrapping_add(i * 3);
-            for (c, value) in pixel.iter_mut().enumerate() {
-                let noise = i32::from(self.grain[grain.wrapping_add(c) % GRAIN]);
-                *value = ((i32::from(*value) * gain >> 8) + noise).clamp(0, 255) as u8;
+        let drift = (256.0 * (1.0 + 0.05 * slow + 0.015 * quick)) as u32;
+        let row_bytes = self.width * 3;
+        let rows = frame.chunks_exact_mut(row_bytes);
+        for (y, (row, light)) in rows.zip(self.light.chunks_exact(row_bytes)).enumerate() {
+            let start = noise::hash(self.seed, t_us, y as i64) as usize % GRAIN;
+            let grain = &self.grain[start..start + row_bytes];
+            for ((value, light), grain) in row.iter_mut().zip(light).zip(grain) {
+                // At most 255 * 290 * 280, far below 2^32: wrapping is never seen, only faster.
+                let lit = u32::from(*value)
+                    .wrapping_mul(u32::from(*light))
+                    .wrapping_mul(drift)
+                    >> 16;
+                let seen = (lit as i32).wrapping_add(i32::from(*grain));
+                *value = seen.clamp(0, 255) as u8;
             }
         }
     }
@@ -84,6 +93,13 @@ impl Surface {
     pub(crate) fn width(&self) -> usize {
         self.width
     }
+}
+
+/// Packs rows of `length` pixels, each with `more` pixels of its beginning after its end.
+fn repeated(pixels: &[[u8; 3]], length: usize, more: usize) -> Vec<u8> {
+    let rows = pixels.chunks_exact(length);
+    rows.flat_map(|row| row.iter().chain(&row[..more]).flatten().copied())
+        .collect()
 }
 
 /// Dark green rubber with a weave, smears and specks of dirt.

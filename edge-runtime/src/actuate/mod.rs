@@ -1,5 +1,6 @@
 //! Where gates are moved.
 
+pub(crate) mod gpio;
 pub(crate) mod recorded;
 
 use embedded_hal::digital::OutputPin;

@@ -1,6 +1,9 @@
 //! Where frames come from.
 
+mod convert;
+pub(crate) mod folder;
 pub(crate) mod simulated;
+pub(crate) mod v4l2;
 
 use image::RgbImage;
 use std::time::Duration;

@@ -29,6 +29,7 @@ pub(crate) struct SimulatedCamera {
     /// The clock's time at the world's time 0.
     epoch_us: i64,
     frames: i64,
+    /// The feed may have more.
     fed: bool,
 }
 
@@ -56,11 +57,15 @@ impl SimulatedCamera {
         }
     }
 
-    /// When the next frame is taken; `None` once the belt has carried everything away.
-    pub(crate) fn next_us(&self) -> Option<i64> {
-        let t_us = self.frames * self.period_us;
-        let over = !self.fed && t_us > self.world.cleared_us() + SETTLE_DELAY_US;
-        (!over).then_some(t_us + self.epoch_us)
+    /// When the next frame is taken.
+    pub(crate) fn next_us(&self) -> i64 {
+        self.epoch_us + self.frames * self.period_us
+    }
+
+    /// Whether the belt has carried everything away.
+    fn is_over(&self) -> bool {
+        let end_us = self.world.cleared_us() + SETTLE_DELAY_US;
+        !self.fed && self.next_us() - self.epoch_us > end_us
     }
 
     /// Takes the next frame, whatever the clock says.
@@ -68,7 +73,10 @@ impl SimulatedCamera {
     /// # Errors
     /// When a picture cannot be had, or after the end.
     pub(crate) fn take(&mut self, frame: &mut Frame) -> Result<(), CaptureError> {
-        let captured_us = self.next_us().ok_or(CaptureError::Finished)?;
+        if self.is_over() {
+            return Err(CaptureError::Finished);
+        }
+        let captured_us = self.next_us();
         let t_us = captured_us - self.epoch_us;
         while self.fed && self.world.wants_item(t_us) {
             match self.feed.next_picture().map_err(CaptureError::Failed)? {
@@ -116,8 +124,7 @@ impl SimulatedCamera {
 
 impl FrameSource for SimulatedCamera {
     fn next_frame(&mut self, frame: &mut Frame, timeout: Duration) -> Result<(), CaptureError> {
-        let captured_us = self.next_us().ok_or(CaptureError::Finished)?;
-        let wait_us = captured_us - self.clock.now_us();
+        let wait_us = self.next_us() - self.clock.now_us();
         let wait = Duration::from_micros(u64::try_from(wait_us).unwrap_or(0));
         std::thread::sleep(wait.min(timeout));
         if wait > timeout {

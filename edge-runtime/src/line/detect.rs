@@ -123,7 +123,7 @@ impl Detector {
         {
             return size;
         }
-        let factor = (frame.width() / REDUCED_WIDTH).max(1) as usize;
+        let factor = ((frame.width() + REDUCED_WIDTH / 2) / REDUCED_WIDTH).max(1) as usize;
         let size = Reduced {
             factor,
             width: frame.width() as usize / factor,

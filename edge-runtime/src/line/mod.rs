@@ -32,7 +32,7 @@ mod vote;
 use boards::{Destination, Profile};
 use detect::Detection;
 use geometry::{Belt, Geometry, PixelBox};
-pub(crate) use route::{RouteError, Routes};
+pub(crate) use route::Routes;
 use schedule::{GateTiming, Plan, Schedule};
 use serde::{Deserialize, Serialize};
 use track::{State, Track, Tracks};

@@ -70,6 +70,10 @@ impl Observer for Ledger {
         self.frames += 1;
         self.dropped += dropped;
     }
+
+    fn failed(&mut self, message: &str) {
+        eprintln!("warning: a view could not be classified: {message}");
+    }
 }
 
 /// What the items really are.

@@ -14,6 +14,8 @@ use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
 use crate::line::{Line, LineConfig, Routes};
 use crate::recognise::{Nobody, Recognise};
+use crate::run::max_on_us;
+use crate::runtime::Runtime;
 use anyhow::{Context, bail};
 use boards::Profile;
 use extras::{CropWriter, Extras, FrameWriter};
@@ -24,6 +26,8 @@ use models::{Bundle, LabelSet};
 use report::{ClockKind, Document, Report};
 use simulator::{GatePlace, Spacing, View, World, WorldConfig, drawn};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use virtual_time::VirtualRun;
 
 /// Sort simulated items on a simulated belt, and report where each landed.
@@ -66,6 +70,9 @@ pub(crate) struct Args {
     /// Modelled time to classify a view, in virtual time
     #[arg(long, default_value_t = 40.0, value_name = "MS")]
     compute_ms: f64,
+    /// Run in wall time, with the threads and queues of `run`
+    #[arg(long, conflicts_with_all = ["frames", "save_crops", "compute_ms"])]
+    realtime: bool,
     /// Threads of the classifier
     #[arg(long, default_value_t = 1, value_name = "N")]
     threads: usize,
@@ -92,8 +99,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(bundle) => Box::new(Classifier::new(bundle, args.threads)?),
         None => Box::new(Nobody),
     };
-    let clock = ClockKind::Virtual;
-    let report = simulate_virtual(args, setup, recognise.as_mut())?;
+    let (clock, report) = if args.realtime {
+        let report = simulate_in_real_time(args, setup, recognise.as_mut())?;
+        (ClockKind::Real, report)
+    } else {
+        let report = simulate_virtual(args, setup, recognise.as_mut())?;
+        (ClockKind::Virtual, report)
+    };
     if bundle.is_some() {
         println!("{}", report.table(clock));
     } else {
@@ -139,20 +151,10 @@ fn check(args: &Args) -> anyhow::Result<()> {
 
 fn open_bundle(args: &Args) -> anyhow::Result<Option<Bundle>> {
     match &args.bundle {
-        Some(file) => Ok(Some(open_bundle_file(file)?)),
+        Some(file) => Ok(Some(crate::run::open_bundle(file)?)),
         None if args.save_crops.is_some() => Ok(None),
         None => bail!("no bundle: name one with --bundle FILE (host-train export makes them)"),
     }
-}
-
-/// Reads a bundle, naming the file where that fails.
-pub(crate) fn open_bundle_file(file: &Path) -> anyhow::Result<Bundle> {
-    Bundle::open(file).with_context(|| {
-        format!(
-            "{}: cannot use this bundle (host-train export makes them)",
-            file.display()
-        )
-    })
 }
 
 /// What a run is made of, before any time has passed.
@@ -324,5 +326,40 @@ fn simulate_virtual(
     extras.finish()?;
     let epoch_us = camera.epoch_us();
     let world = camera.finish();
+    Ok(ledger.report(&world, epoch_us, &setup.truth, &setup.routes))
+}
+
+fn simulate_in_real_time(
+    args: &Args,
+    setup: Setup,
+    recognise: &mut dyn Recognise,
+) -> anyhow::Result<Report> {
+    let minutes = args.count as f64 / args.rate;
+    eprintln!("in real time: this takes about {minutes:.1} minutes");
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let clock = Clock::Monotonic;
+    let (pins, edges) = RecordedPin::row(setup.board.gates().len(), &clock);
+    let geometry = Geometry::new(&setup.board);
+    let rate = (setup.board.camera().rate_hz, setup.board.belt().direction);
+    let world = World::new(setup.world)?;
+    let mut camera = SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate);
+    let ledger = Mutex::new(Ledger::default());
+    let runtime = Runtime {
+        source: &mut camera,
+        gates: &mut PinGates::new(pins),
+        max_on_us: max_on_us(&setup.board),
+        detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
+        line: Line::new(LineConfig::new(&setup.board, setup.routes.clone())),
+        recognise,
+        observer: &ledger,
+        clock,
+    };
+    runtime.run(&stop)?;
+    let epoch_us = camera.epoch_us();
+    let world = camera.finish();
+    let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(ledger.report(&world, epoch_us, &setup.truth, &setup.routes))
 }

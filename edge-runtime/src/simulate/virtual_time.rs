@@ -85,9 +85,7 @@ impl VirtualRun<'_> {
                     }
                     let detections = self.look(&frame)?;
                     agenda.add(t_us + LOOK_US, Due::Frame(detections));
-                    if let Some(next_us) = self.camera.next_us() {
-                        agenda.add(next_us, Due::Capture);
-                    }
+                    agenda.add(self.camera.next_us(), Due::Capture);
                     continue;
                 }
                 Due::Switch { gate, on } => {

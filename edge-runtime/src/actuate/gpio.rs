@@ -1,0 +1,99 @@
+//! Outputs of GPIO chips, through the kernel's character device.
+
+use boards::{Gate, OutputLine};
+use embedded_hal::digital::{Error, ErrorKind, ErrorType, OutputPin};
+use gpiocdev::Request;
+use gpiocdev::chip::{Chip, chips};
+use gpiocdev::line::Value;
+use std::path::PathBuf;
+
+/// The name under which lines are held.
+const OWNER: &str = "sortline";
+
+/// One line, held from opening to dropping. Active means on; the kernel knows the polarity.
+#[derive(Debug)]
+pub(crate) struct GpioPin {
+    request: Request,
+}
+
+impl GpioPin {
+    /// Requests the line of a gate as an output that is off.
+    ///
+    /// # Errors
+    /// A sentence that names the gate, the line and what is wrong.
+    pub(crate) fn open(gate: &Gate) -> Result<Self, String> {
+        let fail = |what: String| format!("gate {}: {}: {what}", gate.name, gate.line);
+        let (chip, offset) = find(&gate.line).ok_or_else(|| fail(not_found()))?;
+        let mut builder = Request::builder();
+        builder
+            .with_consumer(OWNER)
+            .on_chip(&chip)
+            .with_line(offset)
+            .as_output(Value::Inactive);
+        if gate.active_low {
+            builder.as_active_low();
+        }
+        let request = builder
+            .request()
+            .map_err(|e| fail(format!("{}: {e}", chip.display())))?;
+        Ok(Self { request })
+    }
+
+    fn set(&mut self, value: Value) -> Result<(), GpioError> {
+        self.request.set_lone_value(value).map_err(GpioError)
+    }
+}
+
+fn find(line: &OutputLine) -> Option<(PathBuf, u32)> {
+    match line {
+        OutputLine::Named(name) => {
+            let found = gpiocdev::find_named_line(name)?;
+            Some((found.chip, found.info.offset))
+        }
+        OutputLine::Offset { chip, offset } => {
+            let labelled = |path: &PathBuf| {
+                let info = Chip::from_path(path).and_then(|c| c.info());
+                info.is_ok_and(|info| info.label == *chip && *offset < info.num_lines)
+            };
+            let path = chips().ok()?.into_iter().find(labelled)?;
+            Some((path, *offset))
+        }
+    }
+}
+
+/// What there is instead.
+fn not_found() -> String {
+    let labels: Vec<String> = chips()
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|path| Some(Chip::from_path(path).ok()?.info().ok()?.label))
+        .collect();
+    if labels.is_empty() {
+        return "there is no GPIO chip that this user may open (/dev/gpiochip*)".to_owned();
+    }
+    format!("no such line; the GPIO chips are {}", labels.join(", "))
+}
+
+/// What the kernel said.
+#[derive(Debug)]
+pub(crate) struct GpioError(#[expect(dead_code, reason = "shown by Debug")] gpiocdev::Error);
+
+impl Error for GpioError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
+    }
+}
+
+impl ErrorType for GpioPin {
+    type Error = GpioError;
+}
+
+impl OutputPin for GpioPin {
+    fn set_low(&mut self) -> Result<(), GpioError> {
+        self.set(Value::Inactive)
+    }
+
+    fn set_high(&mut self) -> Result<(), GpioError> {
+        self.set(Value::Active)
+    }
+}

@@ -1,0 +1,212 @@
+//! `edge-runtime run`: sorts on a real belt.
+
+use crate::actuate::Gates;
+use crate::capture::FrameSource;
+use crate::clock::Clock;
+use crate::line::detect::{Detector, DetectorConfig};
+use crate::line::geometry::Geometry;
+use crate::line::{Command, End, Line, LineConfig, Reason, Routes};
+use crate::observe::Observer;
+use crate::runtime::Runtime;
+use anyhow::Context;
+use boards::{Destination, Profile};
+use inference::Classifier;
+use models::Bundle;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Sort on a real belt: the board's camera, the bundle's classifier, the board's gates.
+///
+/// Ends on Ctrl-C or SIGTERM, and whenever a part fails; the gates are switched off first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  edge-runtime run --board boards/profiles/raspberry-pi-4.toml --bundle garbage.sortline
+  edge-runtime run --board my.toml --bundle garbage.sortline --dry-run
+  edge-runtime run --board my.toml --bundle garbage.sortline --dry-run --frames pictures/")]
+pub(crate) struct Args {
+    /// The board profile: what is wired where
+    #[arg(long, value_name = "FILE")]
+    pub(crate) board: PathBuf,
+    /// The bundle that recognises the items
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: PathBuf,
+    /// Only say which gates would be switched; open no output
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Take the frames from the pictures in this folder instead of the camera
+    #[arg(long, value_name = "DIR", requires = "dry_run")]
+    pub(crate) frames: Option<PathBuf>,
+    /// Threads of the classifier
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) threads: usize,
+}
+
+/// Counts what happens, in bounded memory, and says it line by line.
+#[derive(Debug, Default)]
+struct Journal {
+    categories: Vec<String>,
+    gates: Vec<String>,
+    verdicts: BTreeMap<u32, usize>,
+    sorted: BTreeMap<usize, u64>,
+    rejected: BTreeMap<Reason, u64>,
+    frames: u64,
+    dropped: u64,
+    failed: u64,
+    switched: u64,
+    latest_us: i64,
+}
+
+impl Observer for Journal {
+    fn commanded(&mut self, command: &Command) {
+        match *command {
+            Command::Decided {
+                track,
+                verdict: Ok(category),
+                ..
+            } => {
+                self.verdicts.insert(track, category);
+            }
+            Command::Ended { track, end, .. } => {
+                let category = self.verdicts.remove(&track);
+                let name = category.map_or("nothing known", |c| self.categories[c].as_str());
+                match end {
+                    End::Fired(gate) => println!("item {track}: {name}, gate {}", self.gates[gate]),
+                    End::PassedThrough => println!("item {track}: {name}, passes through"),
+                    End::Rejected(reason) => println!("item {track}: {name}, rejected: {reason}"),
+                }
+                match (end, category) {
+                    (End::Rejected(reason), _) => *self.rejected.entry(reason).or_default() += 1,
+                    (_, Some(category)) => *self.sorted.entry(category).or_default() += 1,
+                    (_, None) => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn switched(&mut self, late_us: i64) {
+        self.switched += 1;
+        self.latest_us = self.latest_us.max(late_us);
+    }
+
+    fn computed(&mut self, _: i64) {}
+
+    fn framed(&mut self, dropped: u64) {
+        self.frames += 1;
+        self.dropped += dropped;
+    }
+
+    fn failed(&mut self, message: &str) {
+        self.failed += 1;
+        if self.failed == 1 {
+            eprintln!("warning: a view could not be classified: {message}");
+        }
+    }
+}
+
+impl Journal {
+    fn summary(&self) {
+        println!(
+            "\n{} frames, {} of them dropped; {} views could not be classified",
+            self.frames + self.dropped,
+            self.dropped,
+            self.failed
+        );
+        for (category, n) in &self.sorted {
+            println!("{n:>7}  {}", self.categories[*category]);
+        }
+        for (reason, n) in &self.rejected {
+            println!("{n:>7}  rejected: {reason}");
+        }
+        println!(
+            "{} gate movements, the latest {:.1} ms after its time",
+            self.switched,
+            self.latest_us as f64 / 1000.0
+        );
+    }
+}
+
+/// Board and bundle, checked against each other.
+pub(crate) struct Plan {
+    pub(crate) board: Profile,
+    bundle: Bundle,
+    routes: Routes,
+}
+
+/// Reads what the command names.
+pub(crate) fn plan(args: &Args) -> anyhow::Result<Plan> {
+    let board = Profile::open(&args.board)?;
+    let bundle = open_bundle(&args.bundle)?;
+    let manifest = &bundle.manifest;
+    let categories = manifest.labels.categories();
+    let routes = Routes::new(&board, categories, &manifest.reject_thresholds)
+        .with_context(|| args.board.display().to_string())?;
+    for (category, way) in categories.iter().zip(&routes.destinations) {
+        let way = match way {
+            _ if board.route(category).is_none() => "rejected, for want of a route",
+            Destination::Gate(gate) => &board.gates()[*gate].name,
+            Destination::PassThrough => "passes through",
+        };
+        println!("{category}: {way}");
+    }
+    Ok(Plan {
+        board,
+        bundle,
+        routes,
+    })
+}
+
+/// Reads a bundle, naming the file where that fails.
+pub(crate) fn open_bundle(file: &Path) -> anyhow::Result<Bundle> {
+    Bundle::open(file).with_context(|| {
+        format!(
+            "{}: not a usable bundle (host-train export makes them)",
+            file.display()
+        )
+    })
+}
+
+/// Sorts until the frames end, a signal comes or something fails.
+pub(crate) fn run(
+    args: &Args,
+    plan: Plan,
+    source: &mut dyn FrameSource,
+    gates: &mut dyn Gates,
+) -> anyhow::Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .context("cannot catch the signals that end the program")?;
+    }
+    let mut classifier = Classifier::new(&plan.bundle, args.threads)
+        .with_context(|| args.bundle.display().to_string())?;
+    let geometry = Geometry::new(&plan.board);
+    let journal = Mutex::new(Journal {
+        categories: plan.bundle.manifest.labels.categories().to_vec(),
+        gates: plan.board.gates().iter().map(|g| g.name.clone()).collect(),
+        ..Journal::default()
+    });
+    let runtime = Runtime {
+        source,
+        gates,
+        max_on_us: max_on_us(&plan.board),
+        detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
+        line: Line::new(LineConfig::new(&plan.board, plan.routes)),
+        recognise: &mut classifier,
+        observer: &journal,
+        clock: Clock::Monotonic,
+    };
+    println!("running; Ctrl-C ends it");
+    let result = runtime.run(&stop);
+    let journal = journal.into_inner().unwrap_or_else(PoisonError::into_inner);
+    journal.summary();
+    result
+}
+
+/// Longest time of each of the board's gates.
+pub(crate) fn max_on_us(board: &Profile) -> Vec<i64> {
+    let us = |ms: f64| (ms * 1000.0).round() as i64;
+    board.gates().iter().map(|g| us(g.max_on_ms)).collect()
+}

@@ -1,0 +1,297 @@
+//! Runs the line in real time: four threads around the pure state machine.
+//!
+//! ```text
+//! capture ──newest frame──▶ line ──views──▶ classifier
+//!                            ▲ │                │
+//!                            │ └──firings──▶ gates
+//!                            └──────scores──────┘
+//! ```
+//!
+//! - The newest frame wins: a frame that has not been looked at when the next comes is dropped and
+//!   counted. Views wait in a queue of two, which the line itself never overfills.
+//! - Gates are switched at absolute times by a thread that does nothing else, and that switches a
+//!   gate off after its longest time whatever the line says.
+//! - When anything ends (a signal, an error, a panic in any thread), everything ends, and the gates
+//!   are switched off first.
+
+mod inbox;
+mod switchboard;
+
+use crate::actuate::Gates;
+use crate::capture::{CaptureError, Frame, FrameSource};
+use crate::clock::Clock;
+use crate::line::detect::Detector;
+use crate::line::geometry::PixelBox;
+use crate::line::{Command, Event, Line};
+use crate::observe::Observer;
+use crate::recognise::Recognise;
+use anyhow::{anyhow, bail};
+use inbox::{Inbox, Input};
+use models::RgbView;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use switchboard::Switchboard;
+
+/// What runs.
+pub(crate) struct Runtime<'a> {
+    pub(crate) source: &'a mut dyn FrameSource,
+    pub(crate) gates: &'a mut dyn Gates,
+    /// Longest time each gate may be on.
+    pub(crate) max_on_us: Vec<i64>,
+    pub(crate) detector: Detector,
+    pub(crate) line: Line,
+    pub(crate) recognise: &'a mut dyn Recognise,
+    pub(crate) observer: &'a Mutex<dyn Observer>,
+    pub(crate) clock: Clock,
+}
+
+/// The line's own step, when nothing else happens.
+const TICK: Duration = Duration::from_millis(5);
+/// Without a frame for this long the camera counts as lost.
+const CAMERA_TIMEOUT: Duration = Duration::from_secs(1);
+/// Views that wait to be classified or are being classified.
+const VIEWS: usize = 2;
+/// Frames in use at the same time at the most: one being taken, one waiting, one being looked at,
+/// and those whose views are being classified.
+const FRAMES: usize = 3 + VIEWS;
+
+/// A view to be classified.
+struct View {
+    track: u32,
+    frame: Arc<Frame>,
+    area: PixelBox,
+}
+
+/// Sets the flag that ends everything, also when its thread panics.
+struct EndAll<'a> {
+    stop: &'a AtomicBool,
+    inbox: &'a Inbox,
+    switchboard: &'a Switchboard,
+}
+
+impl Drop for EndAll<'_> {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.switchboard.wake();
+        self.inbox.wake();
+    }
+}
+
+impl Runtime<'_> {
+    /// Runs until the frames end, `stop` is set, or something fails. The gates are off afterwards.
+    ///
+    /// # Errors
+    /// The first failure of a part. A panic in a thread is one too.
+    pub(crate) fn run(self, stop: &AtomicBool) -> anyhow::Result<()> {
+        let Self {
+            source,
+            gates,
+            max_on_us,
+            mut detector,
+            mut line,
+            recognise,
+            observer,
+            clock,
+        } = self;
+        let inbox = Inbox::new(FRAMES);
+        let switchboard = Switchboard::new(max_on_us);
+        let (views, views_in) = sync_channel(VIEWS);
+        let end = || EndAll {
+            stop,
+            inbox: &inbox,
+            switchboard: &switchboard,
+        };
+        let looks = Looks {
+            inbox: &inbox,
+            switchboard: &switchboard,
+            observer,
+            clock: &clock,
+            stop,
+        };
+        std::thread::scope(|scope| {
+            let gate_thread = scope.spawn(|| {
+                let _end = end();
+                switchboard.run(gates, observer, &clock, stop)
+            });
+            let capture_thread = scope.spawn(|| {
+                let _end = end();
+                capture(source, &inbox, stop)
+            });
+            let (inbox, clock, end) = (&inbox, &clock, &end);
+            let classifier_thread = scope.spawn(move || {
+                let _end = end();
+                classify(recognise, &views_in, inbox, observer, clock);
+            });
+            // When the line ends it lets go of `views`, which ends the classifier's thread.
+            let line_thread = scope.spawn(move || {
+                let _end = end();
+                looks.run(&mut detector, &mut line, views)
+            });
+            let results = [
+                gate_thread.join().map(|r| r.map_err(Into::into)),
+                capture_thread.join(),
+                classifier_thread.join().map(Ok),
+                line_thread.join(),
+            ];
+            let mut results = results.into_iter().map(|joined| {
+                joined.unwrap_or_else(|_| Err(anyhow!("a thread broke down; see above")))
+            });
+            let failure = results.find_map(Result::err);
+            failure.map_or(Ok(()), Err)
+        })
+    }
+}
+
+fn capture(source: &mut dyn FrameSource, inbox: &Inbox, stop: &AtomicBool) -> anyhow::Result<()> {
+    let mut silent = Duration::ZERO;
+    let timeout = Duration::from_millis(100);
+    while !stop.load(Ordering::Acquire) {
+        let mut frame = inbox.spare();
+        let Some(writable) = Arc::get_mut(&mut frame) else {
+            bail!("a spare frame is in use");
+        };
+        match source.next_frame(writable, timeout) {
+            Ok(()) => {
+                silent = Duration::ZERO;
+                inbox.put_frame(frame);
+            }
+            Err(CaptureError::TimedOut(waited)) => {
+                inbox.give_back(frame);
+                let before = silent;
+                silent += waited;
+                if before < CAMERA_TIMEOUT && silent >= CAMERA_TIMEOUT {
+                    inbox.camera_lost();
+                }
+            }
+            Err(CaptureError::Finished) => return Ok(()),
+            Err(CaptureError::Failed(message)) => bail!("the camera failed: {message}"),
+        }
+    }
+    Ok(())
+}
+
+fn classify(
+    recognise: &mut dyn Recognise,
+    views: &Receiver<View>,
+    inbox: &Inbox,
+    observer: &Mutex<dyn Observer>,
+    clock: &Clock,
+) {
+    for view in views {
+        let begin_us = clock.now_us();
+        let mut scores = Vec::new();
+        let result = recognise.scores(&view.frame, view.area, &mut scores);
+        let t_us = clock.now_us();
+        {
+            let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
+            match result {
+                Ok(()) => observer.computed(t_us - begin_us),
+                Err(message) => observer.failed(&message),
+            }
+        }
+        let captured_us = view.frame.captured_us;
+        inbox.give_back(view.frame);
+        inbox.put_scores(Event::Scored {
+            t_us,
+            track: view.track,
+            captured_us,
+            scores,
+        });
+    }
+}
+
+/// The thread in which the line itself runs.
+struct Looks<'a> {
+    inbox: &'a Inbox,
+    switchboard: &'a Switchboard,
+    observer: &'a Mutex<dyn Observer>,
+    clock: &'a Clock,
+    stop: &'a AtomicBool,
+}
+
+impl Looks<'_> {
+    fn run(
+        &self,
+        detector: &mut Detector,
+        line: &mut Line,
+        views: SyncSender<View>,
+    ) -> anyhow::Result<()> {
+        let mut commands = Vec::new();
+        let mut detections = Vec::new();
+        while !self.stop.load(Ordering::Acquire) {
+            let mut seen = None;
+            let event = match self.inbox.take(TICK) {
+                Some(Input::Frame { frame, dropped }) => {
+                    let image = &frame.image;
+                    let view = RgbView::new(image, image.width(), image.height())?;
+                    detector.detect(&view, &mut detections);
+                    self.observe(|o| o.framed(dropped));
+                    let captured_us = frame.captured_us;
+                    seen = Some(frame);
+                    Event::Frame {
+                        t_us: self.clock.now_us(),
+                        captured_us,
+                        detections: std::mem::take(&mut detections),
+                    }
+                }
+                Some(Input::Scored(event)) => event,
+                Some(Input::CameraLost) => Event::CameraLost {
+                    t_us: self.clock.now_us(),
+                },
+                None => Event::Tick {
+                    t_us: self.clock.now_us(),
+                },
+            };
+            line.handle(&event, &mut commands);
+            self.observe(|o| commands.iter().for_each(|c| o.commanded(c)));
+            for command in commands.drain(..) {
+                self.obey(command, seen.as_ref(), &views)?;
+            }
+            if let Event::Frame { detections: d, .. } = event {
+                detections = d;
+            }
+            if let Some(frame) = seen {
+                self.inbox.give_back(frame);
+            }
+        }
+        Ok(())
+    }
+
+    fn obey(
+        &self,
+        command: Command,
+        frame: Option<&Arc<Frame>>,
+        views: &SyncSender<View>,
+    ) -> anyhow::Result<()> {
+        match command {
+            Command::Classify { track, area, .. } => {
+                let Some(frame) = frame else {
+                    bail!("a view was asked for without its frame");
+                };
+                let frame = Arc::clone(frame);
+                let view = View { track, frame, area };
+                if views.try_send(view).is_err() {
+                    bail!("the classifier does not take any more views");
+                }
+            }
+            Command::Fire {
+                gate,
+                on_us,
+                off_us,
+            } => self.switchboard.fire(gate, on_us, off_us)?,
+            Command::AllOff { .. } => self.switchboard.all_off(),
+            Command::Decided { .. } | Command::Ended { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn observe(&self, tell: impl FnOnce(&mut dyn Observer)) {
+        let mut observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner);
+        tell(&mut *observer);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Switches gates at absolute times.
+
+use crate::actuate::{GateError, Gates};
+use crate::clock::Clock;
+use crate::observe::Observer;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The edges to come.
+pub(crate) struct Switchboard {
+    state: Mutex<State>,
+    changed: Condvar,
+    max_on_us: Vec<i64>,
+}
+
+struct State {
+    /// In the order of their times.
+    edges: Vec<Edge>,
+    all_off: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Edge {
+    t_us: i64,
+    gate: usize,
+    on: bool,
+}
+
+/// Firings are given shortly before their time, so that more than this cannot be meant.
+const MOST_EDGES: usize = 256;
+/// The thread looks up this often even if nothing is to be done.
+const IDLE: Duration = Duration::from_millis(20);
+
+/// More firings were asked for than there can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {MOST_EDGES} gate movements are waiting")]
+pub(crate) struct Overfull;
+
+impl Switchboard {
+    /// For gates that may be on for so long each.
+    pub(crate) fn new(max_on_us: Vec<i64>) -> Self {
+        Self {
+            state: Mutex::new(State {
+                edges: Vec::with_capacity(MOST_EDGES),
+                all_off: false,
+            }),
+            changed: Condvar::new(),
+            max_on_us,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Plans one firing, cut to the gate's longest time.
+    pub(crate) fn fire(&self, gate: usize, on_us: i64, off_us: i64) -> Result<(), Overfull> {
+        let longest_us = self.max_on_us.get(gate).copied().unwrap_or(0);
+        let off_us = off_us.min(on_us + longest_us);
+        let mut state = self.lock();
+        if state.edges.len() + 2 > MOST_EDGES {
+            return Err(Overfull);
+        }
+        for (t_us, on) in [(on_us, true), (off_us, false)] {
+            let edge = Edge { t_us, gate, on };
+            let at = state.edges.partition_point(|e| e.t_us <= t_us);
+            state.edges.insert(at, edge);
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Switches everything off at once and forgets what was planned.
+    pub(crate) fn all_off(&self) {
+        let mut state = self.lock();
+        state.edges.clear();
+        state.all_off = true;
+        self.changed.notify_one();
+    }
+
+    /// Ends the waiting, so that `stop` is seen.
+    pub(crate) fn wake(&self) {
+        drop(self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Switches until `stop`; then everything off.
+    pub(crate) fn run(
+        &self,
+        gates: &mut dyn Gates,
+        observer: &Mutex<dyn Observer>,
+        clock: &Clock,
+        stop: &AtomicBool,
+    ) -> Result<(), GateError> {
+        let safe = SafeOff(gates);
+        let mut on_since: Vec<Option<i64>> = vec![None; self.max_on_us.len()];
+        loop {
+            let due = self.next_due(clock, stop);
+            let now_us = clock.now_us();
+            match due {
+                Due::Stop => return safe.0.all_off(),
+                Due::AllOff => {
+                    safe.0.all_off()?;
+                    on_since.fill(None);
+                }
+                Due::Edge(edge) => {
+                    safe.0.set(edge.gate, edge.on)?;
+                    on_since[edge.gate] = edge.on.then_some(now_us);
+                    let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
+                    observer.switched(now_us - edge.t_us);
+                }
+                Due::Nothing => {}
+            }
+            for (gate, since) in on_since.iter_mut().enumerate() {
+                if since.is_some_and(|since| now_us - since > self.max_on_us[gate]) {
+                    safe.0.set(gate, false)?;
+                    *since = None;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next edge's time.
+    fn next_due(&self, clock: &Clock, stop: &AtomicBool) -> Due {
+        let mut state = self.lock();
+        if stop.load(Ordering::Acquire) {
+            return Due::Stop;
+        }
+        if std::mem::take(&mut state.all_off) {
+            return Due::AllOff;
+        }
+        let now_us = clock.now_us();
+        if state.edges.first().is_some_and(|e| e.t_us <= now_us) {
+            return Due::Edge(state.edges.remove(0));
+        }
+        let next_us = state.edges.first().map(|e| e.t_us - now_us);
+        let wait = next_us.map_or(IDLE, |us| {
+            Duration::from_micros(u64::try_from(us).unwrap_or(0)).min(IDLE)
+        });
+        let _unlocked = self.changed.wait_timeout(state, wait);
+        Due::Nothing
+    }
+}
+
+enum Due {
+    Stop,
+    AllOff,
+    Edge(Edge),
+    Nothing,
+}
+
+/// Switches everything off however its thread ends.
+struct SafeOff<'a>(&'a mut dyn Gates);
+
+impl Drop for SafeOff<'_> {
+    fn drop(&mut self) {
+        // Nothing is left that could be done about a failure.
+        let _ = self.0.all_off();
+    }
+}
