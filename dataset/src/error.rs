@@ -68,6 +68,11 @@ pub enum FaultKind {
         "holds no photos; expected a folder per class, or img_N.jpg with img_N.txt, or manifest.csv"
     )]
     NoPhotos,
+    /// Photos that nothing says the class of.
+    #[error(
+        "holds photos but no labels; put them in a folder per class, or add img_N.txt files or manifest.csv"
+    )]
+    NoLabels,
     /// A class folder without photos.
     #[error("is a class folder without photos; add photos or remove the folder")]
     EmptyClass,

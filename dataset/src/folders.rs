@@ -24,6 +24,10 @@ pub(crate) fn read(top: &Listing, labels: Option<&LabelSet>, log: &mut Log) -> V
     let root = Path::new("");
     reader.enter(root);
     reader.leftovers(root, top);
+    if top.folders.is_empty() && !top.images.is_empty() {
+        reader.log.fault(root, None, FaultKind::NoLabels);
+        return reader.found;
+    }
     reader.unlabelled(root, top);
     for name in &top.folders {
         reader.top_folder(name);

@@ -77,6 +77,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         )?),
         None => None,
     };
+    let create = |path: &PathBuf| Ok::<_, anyhow::Error>((path.clone(), output::create(path)?));
+    let json = args.json.as_ref().map(create).transpose()?;
+    let csv = args.predictions.as_ref().map(create).transpose()?;
     let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let threads = args
         .threads
@@ -85,11 +88,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .min(data.samples.len());
     let predictions = predict_all(&bundle, &data, threads, tensors.as_ref())?;
     let report = Report::new(&bundle, args, &data, &predictions, threads)?;
-    if let Some(path) = &args.json {
-        output::write_json(path, &report)?;
+    if let Some((path, file)) = json {
+        output::write_json(&path, file, &report)?;
     }
-    if let Some(path) = &args.predictions {
-        output::write_predictions(path, &data, &predictions)?;
+    if let Some((path, file)) = csv {
+        output::write_predictions(&path, file, &data, &predictions)?;
     }
     output::print(&table::render(&report))
 }

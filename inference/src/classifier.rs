@@ -27,18 +27,19 @@ pub struct Classifier {
 impl Classifier {
     /// Loads and optimises the network, and runs it once to see that it does.
     ///
+    /// Each frame is computed on `threads` threads; more than 1 needs the crate's feature
+    /// `multithread`. The scores do not depend on it.
+    ///
     /// # Errors
     /// The manifest is not valid, the network is no ONNX of a classifier, or it does not fit the
     /// manifest. Any bytes whatever give a classifier or an error.
     pub fn new(bundle: &Bundle, threads: usize) -> Result<Classifier, InferenceError> {
         let manifest = &bundle.manifest;
         manifest.check()?;
-        if threads == 0 {
-            return Err(InferenceError::NoThreads);
-        }
+        let executor = network::executor(threads)?;
         let preprocessor = Preprocessor::new(manifest.preprocess)?;
         let size = manifest.preprocess.size as usize;
-        let plan = network::load(&bundle.onnx, size, manifest.labels.len())?;
+        let plan = network::load(&bundle.onnx, size, manifest.labels.len(), executor)?;
         let judge = Judge::new(manifest);
         let verdict = judge.blank();
         quietly(move || {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use tract_onnx::pb;
+use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::*;
 
 use crate::InferenceError;
@@ -61,15 +62,32 @@ pub(crate) fn load(
     onnx: &[u8],
     size: usize,
     classes: usize,
+    executor: Executor,
 ) -> Result<Arc<TypedRunnableModel>, InferenceError> {
-    quietly(|| build(onnx, size, classes)).map_err(InferenceError::Network)?
+    quietly(|| {
+        let model = build(onnx, size, classes)?;
+        let options = RunOptions {
+            executor: Some(executor),
+            ..RunOptions::default()
+        };
+        TypedRunnableModel::new_with_options(model, &options).map_err(refused)
+    })
+    .map_err(InferenceError::Network)?
 }
 
-fn build(
-    onnx: &[u8],
-    size: usize,
-    classes: usize,
-) -> Result<Arc<TypedRunnableModel>, InferenceError> {
+/// What tract computes on.
+pub(crate) fn executor(threads: usize) -> Result<Executor, InferenceError> {
+    match threads {
+        0 => Err(InferenceError::NoThreads),
+        1 => Ok(Executor::SingleThread),
+        #[cfg(feature = "multithread")]
+        several => quietly(|| Executor::multithread(several)).map_err(InferenceError::Network),
+        #[cfg(not(feature = "multithread"))]
+        several => Err(InferenceError::SingleThreaded(several)),
+    }
+}
+
+fn build(onnx: &[u8], size: usize, classes: usize) -> Result<TypedModel, InferenceError> {
     // The facts that the file states about its inside are not needed: they follow from the input.
     let reader = tract_onnx::onnx()
         .with_ignore_output_shapes(true)
@@ -98,8 +116,7 @@ fn build(
         }
     }
     check_output(&model, classes)?;
-    let model = model.into_optimized().map_err(refused)?;
-    model.into_runnable().map_err(refused)
+    model.into_optimized().map_err(refused)
 }
 
 fn check_proto(

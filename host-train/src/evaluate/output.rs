@@ -20,23 +20,32 @@ pub(super) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// Creates a file to write to: before the work, so that a wrong path costs no time.
+pub(super) fn create(path: &Path) -> Result<BufWriter<File>> {
+    File::create(path)
+        .map(BufWriter::new)
+        .with_context(|| path.display().to_string())
+}
+
 /// Writes the figures as JSON.
-pub(super) fn write_json(path: &Path, report: &Report) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(report)?;
-    text.push('\n');
-    std::fs::write(path, text).with_context(|| path.display().to_string())
+pub(super) fn write_json(path: &Path, mut file: impl Write, report: &Report) -> Result<()> {
+    serde_json::to_writer_pretty(&mut file, report)?;
+    writeln!(file)
+        .and_then(|()| file.flush())
+        .with_context(|| path.display().to_string())
 }
 
 /// Writes one CSV row a photo. `predicted` is the best item of all, `correct` says whether it is right.
 pub(super) fn write_predictions(
     path: &Path,
+    file: impl Write,
     data: &Dataset,
     predictions: &[Prediction],
 ) -> Result<()> {
     let name = || path.display().to_string();
     let labels = &data.labels;
     let category = |c: usize| labels.categories()[c].as_str();
-    let mut csv = csv::Writer::from_path(path).with_context(name)?;
+    let mut csv = csv::Writer::from_writer(file);
     csv.write_record([
         "path",
         "item",

@@ -112,17 +112,19 @@ fn no_threads_is_an_error() {
 }
 
 #[test]
-fn thread_counts_give_the_same_scores() {
+fn two_threads_give_the_same_scores_or_are_refused() {
     let bundle = bundle(&colour_model(1.0));
     let values: Vec<f32> = (0..SIZE * SIZE * 3).map(|i| i as f32 / 192.0).collect();
-    let verdict = |threads| {
-        Classifier::new(&bundle, threads)
-            .unwrap()
-            .classify_tensor(&values)
-            .unwrap()
-            .clone()
+    let verdict = |threads| -> Result<Verdict, InferenceError> {
+        Ok(Classifier::new(&bundle, threads)?
+            .classify_tensor(&values)?
+            .clone())
     };
-    assert_eq!(verdict(1), verdict(2));
+    if cfg!(feature = "multithread") {
+        assert_eq!(verdict(2), verdict(1));
+    } else {
+        assert_eq!(verdict(2), Err(InferenceError::SingleThreaded(2)));
+    }
 }
 
 #[test]
