@@ -5,8 +5,9 @@
 //! is right or not there, and runs may share a folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use models::{Graph, PreprocessSpec, Weights, passes};
 
@@ -17,6 +18,7 @@ use crate::loader::{Photos, in_order, normalize};
 use crate::network::{Mode, Network, Value};
 use crate::progress::Progress;
 use crate::random::{Purpose, generator};
+use crate::trainer::Stopped;
 
 /// Photos per file.
 const CHUNK: usize = 64;
@@ -27,6 +29,7 @@ const BATCH: usize = 8;
 pub(crate) struct Backbone {
     network: Network,
     spec: PreprocessSpec,
+    device: Device,
     /// Hash of the graph, its weights and the preprocessing.
     key: blake3::Hash,
 }
@@ -71,20 +74,22 @@ impl Backbone {
         let (graph, weights) = passes::fold_batch_norm(&prefix, &own)?;
         let network = Network::new(graph, &weights, device)?;
         Ok(Backbone {
+            device: device.clone(),
             network,
             spec,
             key: hasher.finalize(),
         })
     }
 
-    /// The features of all photos, from `folder` as far as they are there.
+    /// The features of all photos, from `folder` as far as they are there; [`Stopped`] if `stop` is set
+    /// meanwhile.
     pub(crate) fn features(
         &self,
         photos: &Photos,
         views: &Views,
         folder: &Path,
-        device: &Device,
         threads: usize,
+        stop: &AtomicBool,
     ) -> Result<Features> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot be made", folder.display()))?;
@@ -102,7 +107,7 @@ impl Backbone {
                 progress.advance((indices.len() * views.count) as u64);
                 return Ok(known);
             }
-            let found = self.compute(photos, &indices, views, device, &progress)?;
+            let found = self.compute(photos, &indices, views, &progress, stop)?;
             let bytes: Vec<u8> = found.iter().flat_map(|x| x.to_le_bytes()).collect();
             write_atomically(&path, &bytes)?;
             Ok(found)
@@ -143,8 +148,8 @@ impl Backbone {
         photos: &Photos,
         indices: &[usize],
         views: &Views,
-        device: &Device,
         progress: &Progress,
+        stop: &AtomicBool,
     ) -> Result<Vec<f32>> {
         let looks: Vec<(usize, usize)> = indices
             .iter()
@@ -153,13 +158,16 @@ impl Backbone {
         let last = self.network.graph().nodes.len() - 1;
         let mut rows = Vec::new();
         for looks in looks.chunks(BATCH) {
+            if stop.load(Ordering::Relaxed) {
+                bail!(Stopped);
+            }
             let mut pixels = Vec::new();
             for &(index, view) in looks {
                 let change = |_, width, height| views.change(index, view, width, height);
                 pixels.extend(photos.batch(&[index], &self.spec, change)?.pixels);
             }
             let input = normalize(&self.spec, &pixels)?;
-            let input = Value::new(input, self.network.shape(0), device);
+            let input = Value::new(input, self.network.shape(0), &self.device);
             let (output, _) = self.network.run(0, last, input, Mode::Inference);
             rows.extend(output.floats());
             progress.advance(looks.len() as u64);

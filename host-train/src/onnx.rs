@@ -243,22 +243,6 @@ fn quantize(tensor: &Tensor) -> (Vec<i8>, Vec<f32>) {
     (codes, scales)
 }
 
-/// The weights as a runtime sees them that reads `storage`.
-#[cfg(test)]
-fn stored(weights: &Weights, storage: Storage) -> Weights {
-    let mut stored = weights.clone();
-    for (name, tensor) in &mut stored {
-        if storage == Storage::Int8 && name.ends_with(".weight") && tensor.shape.len() > 1 {
-            let (codes, scales) = quantize(tensor);
-            let per_channel = tensor.data.len() / scales.len();
-            for (index, value) in tensor.data.iter_mut().enumerate() {
-                *value = f32::from(codes[index]) * scales[index / per_channel];
-            }
-        }
-    }
-    stored
-}
-
 fn initializer(name: &str, shape: &[usize], data_type: DataType, raw_data: Vec<u8>) -> TensorProto {
     TensorProto {
         name: name.to_owned(),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use burn::module::Module;
 use burn::tensor::Device;
 use models::{Graph, LabelSet, PreprocessSpec, zoo};
 
@@ -226,7 +227,7 @@ impl Trainer<'_> {
                 augment: &self.config.augment,
                 seed: self.config.seed,
             };
-            backbone.features(photos, &views, &folder, &self.device, self.config.threads)
+            backbone.features(photos, &views, &folder, self.config.threads, &self.stop)
         };
         let started = Instant::now();
         let mut train = look(&self.train, head.views)?;
@@ -309,7 +310,9 @@ impl Trainer<'_> {
                     "the loss is no number any more in epoch {}: try a lower --lr",
                     epoch + 1
                 );
-                network = optimizer.step(lr, network.clone(), learned.gradients);
+                // burn's optimizers want autodiff tensors, though nothing is recorded here.
+                let changed = optimizer.step(lr, network.clone().train(), learned.gradients);
+                network = changed.valid();
                 network.update_statistics(&learned.statistics, stage.norm_momentum);
                 self.state.steps += 1;
                 step += 1;

@@ -1,0 +1,316 @@
+//! The program as a user meets it: runs that are killed and resumed, and wrong inputs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use image::{Rgb, RgbImage};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+const ITEMS: [&str; 3] = ["metal/can", "metal/foil", "paper/box"];
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_host-train"))
+}
+
+/// Photos of three kinds of things: a disc, a bar, a frame, in changing places.
+fn photos(folder: &Path, per_item: u32) {
+    for (kind, item) in ITEMS.iter().enumerate() {
+        let folder = folder.join(item);
+        std::fs::create_dir_all(&folder).unwrap();
+        for n in 0..per_item {
+            let (cx, cy) = (12 + (n * 7) % 16, 12 + (n * 5) % 16);
+            let photo = RgbImage::from_fn(40, 40, |x, y| {
+                let (dx, dy) = (x.abs_diff(cx), y.abs_diff(cy));
+                let inside = match kind {
+                    0 => dx * dx + dy * dy < 64,
+                    1 => dx < 3,
+                    _ => dx.max(dy) < 9 && dx.max(dy) > 5,
+                };
+                let shade = ((x * 3 + y * 5 + n * 11) % 40) as u8;
+                if inside {
+                    Rgb([40 + shade, 60, 200 - shade])
+                } else {
+                    Rgb([230, 225 - shade, 220])
+                }
+            });
+            photo.save(folder.join(format!("{n}.png"))).unwrap();
+        }
+    }
+}
+
+fn train(data: &Path, out: &Path, resume: bool) -> Command {
+    let mut command = program();
+    command
+        .arg("train")
+        .arg("--data")
+        .arg(data)
+        .arg("--out")
+        .arg(out);
+    command.args([
+        "--network",
+        "mobilenet-v2-0.35",
+        "--input-size",
+        "32",
+        "--epochs",
+        "4",
+    ]);
+    command.args([
+        "--batch",
+        "8",
+        "--seed",
+        "3",
+        "--threads",
+        "2",
+        "--workers",
+        "2",
+    ]);
+    command.args(resume.then_some("--resume"));
+    command.stdout(Stdio::null());
+    command
+}
+
+/// The network after the last epoch, as the bytes of its ONNX.
+fn last_network(run: &Path) -> Vec<u8> {
+    let onnx = run.with_extension("onnx");
+    let output = program()
+        .arg("export")
+        .arg("--run")
+        .arg(run)
+        .arg("--out")
+        .arg(run.with_extension("sortline"))
+        .arg("--onnx")
+        .arg(&onnx)
+        .args(["--checkpoint", "last"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    std::fs::read(onnx).unwrap()
+}
+
+/// `metrics.csv` without the column that is time.
+fn metrics(run: &Path) -> Vec<String> {
+    let table = std::fs::read_to_string(run.join("metrics.csv")).unwrap();
+    table
+        .lines()
+        .map(|line| line.rsplit_once(',').unwrap().0.to_owned())
+        .collect()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_run_killed_at_any_moment_ends_like_one_left_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("photos");
+    photos(&data, 10);
+    let alone = temp.path().join("alone");
+    assert!(
+        train(&data, &alone, false)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
+    let killed = temp.path().join("killed");
+    let mut runner = TestRunner::deterministic();
+    let mut kills = 0;
+    loop {
+        let wait = (5u64..900).new_tree(&mut runner).unwrap().current();
+        let mut child = train(&data, &killed, true)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // A late round is left alone, so that the test ends however slow the machine is.
+        let status = if kills < 12 {
+            std::thread::sleep(Duration::from_millis(wait));
+            child.try_wait().unwrap()
+        } else {
+            Some(child.wait().unwrap())
+        };
+        match status {
+            Some(status) => {
+                assert!(status.success(), "after {kills} kills");
+                break;
+            }
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+            }
+        }
+    }
+    println!("{kills} kills");
+    assert_eq!(metrics(&killed), metrics(&alone));
+    assert_eq!(metrics(&killed).len(), 1 + 4);
+    assert!(
+        last_network(&killed) == last_network(&alone),
+        "the weights differ"
+    );
+    let left: Vec<PathBuf> = walk(&killed).into_iter().filter(|p| hidden(p)).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+fn hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with('.'))
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                walk(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn threads_and_workers_do_not_change_the_result() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("photos");
+    photos(&data, 6);
+    let run = |name: &str, threads: &str| {
+        let out = temp.path().join(name);
+        let mut command = train(&data, &out, false);
+        // The last of two equal options counts... so these are a command of their own.
+        command = {
+            let mut changed = program();
+            let kept: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+            let mut kept = kept.into_iter();
+            while let Some(arg) = kept.next() {
+                if arg == "--threads" || arg == "--workers" {
+                    kept.next();
+                    changed.arg(arg).arg(threads);
+                } else {
+                    changed.arg(arg);
+                }
+            }
+            changed
+        };
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        last_network(&out)
+    };
+    assert!(run("one", "1") == run("three", "3"));
+}
+
+/// The program fails with one message that contains all of `expect`, and does not panic.
+#[track_caller]
+fn check_refused(mut command: Command, expect: &[&str]) {
+    let output = command.output().unwrap();
+    let message = text(&output);
+    assert!(!output.status.success(), "{message}");
+    for part in expect {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+    assert!(
+        message.contains("error: ") && !message.contains("panicked"),
+        "{message}"
+    );
+}
+
+#[test]
+fn wrong_inputs_are_refused_in_one_sentence() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name);
+    let data = path("photos");
+    photos(&data, 3);
+    let change = |wanted: &str, value: &Path| {
+        let mut command = program();
+        let base = train(&data, &path("run"), false);
+        let mut args = base.get_args();
+        while let Some(arg) = args.next() {
+            command.arg(arg);
+            if arg == wanted {
+                args.next();
+                command.arg(value);
+            }
+        }
+        command
+    };
+    check_refused(change("--data", &path("nowhere")), &["nowhere"]);
+    std::fs::create_dir(path("empty")).unwrap();
+    check_refused(change("--data", &path("empty")), &["empty"]);
+    check_refused(
+        change("--network", Path::new("resnet-9000")),
+        &["resnet-9000", "mobilenet-v2"],
+    );
+    check_refused(change("--input-size", Path::new("7")), &["7"]);
+    check_refused(change("--batch", Path::new("0")), &["batch"]);
+
+    let garbage = path("garbage.pth");
+    std::fs::write(&garbage, [0x80, 2, b'}', b'q', 0, 0xff, 3, 1, 2, 3]).unwrap();
+    for name in [
+        "garbage.pth",
+        "garbage.whl",
+        "garbage.safetensors",
+        "missing.pth",
+    ] {
+        if name != "missing.pth" {
+            std::fs::copy(&garbage, path(name)).ok();
+        }
+        let mut command = train(&data, &path(&format!("run-{name}")), false);
+        command.arg("--pretrained").arg(path(name));
+        check_refused(command, &[name]);
+    }
+
+    std::fs::create_dir(path("mine")).unwrap();
+    std::fs::write(path("mine/thesis.txt"), "all my work").unwrap();
+    check_refused(train(&data, &path("mine"), false), &["mine"]);
+    check_refused(train(&data, &path("mine"), true), &["mine"]);
+    assert!(path("mine/thesis.txt").exists());
+
+    std::fs::write(data.join("paper/box/text.jpg"), "this is no picture").unwrap();
+    std::fs::write(data.join("metal/can/cut.png"), [0x89, b'P', b'N', b'G']).unwrap();
+    check_refused(train(&data, &path("run"), false), &["text.jpg", "cut.png"]);
+
+    let mut export = program();
+    export
+        .arg("export")
+        .arg("--run")
+        .arg(path("none"))
+        .arg("--out")
+        .arg(path("x.sortline"));
+    check_refused(export, &["none"]);
+}
+
+#[test]
+fn a_begun_run_is_neither_overwritten_nor_shared_nor_resumed_differently() {
+    let temp = tempfile::tempdir().unwrap();
+    let data = temp.path().join("photos");
+    photos(&data, 4);
+    let out = temp.path().join("run");
+    assert!(
+        train(&data, &out, false)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
+    check_refused(train(&data, &out, false), &["--resume"]);
+    let mut other = program();
+    other
+        .args(["train", "--resume", "--seed", "4", "--out"])
+        .arg(&out);
+    check_refused(other, &["seed = 3", "seed = 4"]);
+    let lock = std::fs::File::create(out.join("lock")).unwrap();
+    lock.lock().unwrap();
+    check_refused(train(&data, &out, true), &["another process"]);
+    drop(lock);
+    std::fs::write(
+        data.join("metal/can/new.png"),
+        std::fs::read(data.join("metal/can/0.png")).unwrap(),
+    )
+    .unwrap();
+    check_refused(train(&data, &out, true), &["changed"]);
+}
