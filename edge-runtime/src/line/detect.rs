@@ -76,7 +76,7 @@ const MEMORY_FRAMES_COVERED: f32 = 1500.0;
 /// Least deviation of a pixel, for belts without texture.
 const MIN_DEVIATION: f32 = 2.5;
 /// A shadow darkens by up to this share and hardly changes the colour.
-const SHADOW_SHARE: f32 = 0.42;
+const SHADOW_SHARE: f32 = 0.36;
 const SHADOW_COLOUR: f32 = 7.0;
 
 impl Detector {
@@ -196,10 +196,12 @@ impl Detector {
         for ((now, (mean, variance)), covered) in self.small.iter().zip(learned).zip(&self.mask) {
             let rate = if *covered { rate_covered } else { rate };
             for c in 0..3 {
-                let difference = now[c] / light - mean[c];
-                mean[c] += rate * difference;
+                // West's update: the first frame has no deviation, whatever the mean was before.
+                let before = now[c] / light - mean[c];
+                mean[c] += rate * before;
+                let after = now[c] / light - mean[c];
                 if !covered {
-                    variance[c] += rate * (difference * difference - variance[c]);
+                    variance[c] += rate * (before * after - variance[c]);
                 }
             }
         }

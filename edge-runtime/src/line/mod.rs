@@ -20,6 +20,7 @@
 //!   can no longer be opened in time, the item is late and rejected: never a late shot at the next.
 //! - A firing that could move an item with another destination, or with none yet, is not released;
 //!   the item it was for is rejected. Neighbours for the same gate share a firing.
+//! - After a stop everything is rejected until the belt has carried away what was on it.
 //! - Every item ends exactly once ([`Command::Ended`]).
 
 pub(crate) mod detect;
@@ -186,6 +187,8 @@ pub(crate) struct Line {
     /// Capture instant of the newest frame.
     seen_us: i64,
     stopped: bool,
+    /// After a stop: until when there may be items on the belt that nobody knows of.
+    blind_until_us: i64,
     tracks: Tracks,
     schedule: Schedule,
     /// Views being classified: track and capture instant.
@@ -198,6 +201,7 @@ impl Line {
             now_us: i64::MIN,
             seen_us: i64::MIN,
             stopped: false,
+            blind_until_us: i64::MIN,
             tracks: Tracks::default(),
             schedule: Schedule::new(config.gates.len()),
             in_flight: Vec::new(),
@@ -223,7 +227,7 @@ impl Line {
             Event::Tick { .. } => {}
             Event::CameraLost { .. } => self.reject_watched(Reason::CameraLost, out),
             Event::Stop { .. } => self.on_stop(out),
-            Event::Resume { .. } => self.stopped = false,
+            Event::Resume { .. } => self.on_resume(),
         }
         let oldest_us = self.now_us.saturating_sub(GIVE_UP_US);
         let tracks = &mut self.tracks;
@@ -294,6 +298,14 @@ impl Line {
         }
     }
 
+    fn on_resume(&mut self) {
+        if std::mem::take(&mut self.stopped) {
+            let entry_mm = -self.config.geometry.half_length_mm();
+            let clear_us = self.config.belt.time_us(entry_mm, self.end_mm());
+            self.blind_until_us = self.now_us + clear_us;
+        }
+    }
+
     fn reject_watched(&mut self, reason: Reason, out: &mut Vec<Command>) {
         for index in 0..self.tracks.list.len() {
             let track = &self.tracks.list[index];
@@ -330,6 +342,11 @@ impl Line {
 
     fn conclude(&mut self, index: usize, verdict: Result<usize, Reason>, out: &mut Vec<Command>) {
         let track = &self.tracks.list[index];
+        let verdict = if self.now_us < self.blind_until_us {
+            Err(Reason::Stopped)
+        } else {
+            verdict
+        };
         out.push(Command::Decided {
             track: track.id,
             t_us: self.now_us,
@@ -474,10 +491,15 @@ impl Line {
         self.tracks.list.iter().position(|t| t.id == track)
     }
 
+    /// Where an item has passed everything.
+    fn end_mm(&self) -> f64 {
+        let gates = self.config.gates.iter().map(|g| g.distance_mm);
+        gates.fold(self.config.geometry.half_length_mm(), f64::max) + BEYOND_MM
+    }
+
     /// Drops tracks that have left the belt.
     fn forget(&mut self) {
-        let gates = self.config.gates.iter().map(|g| g.distance_mm);
-        let end_mm = gates.fold(self.config.geometry.half_length_mm(), f64::max) + BEYOND_MM;
+        let end_mm = self.end_mm();
         let travel_mm = self.config.belt.travel_mm(self.now_us);
         self.tracks.list.retain(|track| {
             let on_belt = track.place_mm() + travel_mm < end_mm;
