@@ -5,7 +5,9 @@ use std::process::{Command, Output};
 
 /// The project's root folder.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the project")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in the project")
 }
 
 /// A command that runs one of our programs (`host-train`, `edge-runtime`).
@@ -15,8 +17,16 @@ pub fn root() -> &'static Path {
 #[track_caller]
 pub fn program(name: &str) -> Command {
     let tests = std::env::current_exe().expect("a test has a path");
-    let path = tests.ancestors().nth(2).expect("target/release/deps").join(name);
-    assert!(path.is_file(), "{} is missing: run `cargo xtask test`", path.display());
+    let path = tests
+        .ancestors()
+        .nth(2)
+        .expect("target/release/deps")
+        .join(name);
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo xtask test`",
+        path.display()
+    );
     let mut command = Command::new(path);
     command.env_remove("RUST_BACKTRACE");
     command
@@ -46,14 +56,23 @@ impl From<Output> for Run {
 /// Runs a command to its end.
 #[track_caller]
 pub fn run(command: &mut Command) -> Run {
-    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")).into()
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        .into()
 }
 
 /// Runs a command that must succeed.
 #[track_caller]
 pub fn succeed(command: &mut Command) -> Run {
     let run = run(command);
-    assert_eq!(run.status, Some(0), "{command:?}\n{}\n{}", run.stdout, run.stderr);
+    assert_eq!(
+        run.status,
+        Some(0),
+        "{command:?}\n{}\n{}",
+        run.stdout,
+        run.stderr
+    );
     run
 }
 
@@ -67,7 +86,10 @@ pub fn photos(name: &str) -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("SKIPPED: no photos at {} (set SORTLINE_DATA)", folder.display());
+    eprintln!(
+        "SKIPPED: no photos at {} (set SORTLINE_DATA)",
+        folder.display()
+    );
     None
 }
 

@@ -10,14 +10,17 @@ use tests::{program, root, run};
 fn wrong_files() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let at = |name: &str| folder.path().join(name);
-    let bundle = fs::read(root().join("models/bundles/drawn-10.sortline")).expect("the demo bundle");
+    let bundle =
+        fs::read(root().join("models/bundles/drawn-10.sortline")).expect("the demo bundle");
     fs::create_dir(at("empty")).expect("mkdir");
     fs::create_dir_all(at("textphotos/metal")).expect("mkdir");
     fs::write(at("textphotos/metal/can.jpg"), "this is no photo").expect("write");
     fs::create_dir_all(at("photos/metal")).expect("mkdir");
     for n in 0..4 {
         let photo = image::RgbImage::from_pixel(16, 16, image::Rgb([n * 60, 10, 10]));
-        photo.save(at(&format!("photos/metal/{n}.png"))).expect("a photo");
+        photo
+            .save(at(&format!("photos/metal/{n}.png")))
+            .expect("a photo");
     }
     fs::create_dir_all(at("photos/glass")).expect("mkdir");
     fs::write(at("labels.toml"), "name = \"broken\"\n[[items]]\nid = 7\n").expect("write");
@@ -41,7 +44,11 @@ fn check(folder: &Path, command_line: &str, says: &[&str]) {
     let mut command = program(words.next().expect("a program"));
     let run = run(command.current_dir(folder).args(words));
     let told = format!("`{command_line}` printed:\n{}\n{}", run.stdout, run.stderr);
-    assert!(run.status.is_some_and(|status| status != 0), "exit status {:?}. {told}", run.status);
+    assert!(
+        run.status.is_some_and(|status| status != 0),
+        "exit status {:?}. {told}",
+        run.status
+    );
     for word in ["panicked", "backtrace", "RUST_BACKTRACE"] {
         assert!(!run.stderr.contains(word), "{told}");
     }
@@ -49,7 +56,11 @@ fn check(folder: &Path, command_line: &str, says: &[&str]) {
     for word in says {
         assert!(all.contains(word), "it does not say {word:?}. {told}");
     }
-    let errors = run.stderr.lines().filter(|line| line.starts_with("error")).count();
+    let errors = run
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error"))
+        .count();
     let in_json = run.stdout.contains("\"error\"");
     assert!(errors == 1 || in_json, "{errors} lines of error. {told}");
 }
@@ -60,10 +71,22 @@ fn host_train_says_what_is_wrong() {
     let bundle = root().join("models/bundles/drawn-10.sortline");
     let bundle = bundle.display();
     let check = |line: &str, says: &[&str]| check(folder.path(), line, says);
-    check("host-train train --data nowhere --network mobilenet-v2 --out run", &["nowhere"]);
-    check("host-train train --data empty --network mobilenet-v2 --out run", &["empty"]);
-    check("host-train train --data textphotos --network mobilenet-v2 --out run", &["can.jpg"]);
-    check("host-train train --data photos --network mobilenet-v2 --out run", &["glass"]);
+    check(
+        "host-train train --data nowhere --network mobilenet-v2 --out run",
+        &["nowhere"],
+    );
+    check(
+        "host-train train --data empty --network mobilenet-v2 --out run",
+        &["empty"],
+    );
+    check(
+        "host-train train --data textphotos --network mobilenet-v2 --out run",
+        &["can.jpg"],
+    );
+    check(
+        "host-train train --data photos --network mobilenet-v2 --out run",
+        &["glass"],
+    );
     check(
         "host-train train --data photos --network resnet-900 --out run",
         &["resnet-900", "mobilenet-v2", "efficientnet-lite0"],
@@ -76,15 +99,39 @@ fn host_train_says_what_is_wrong() {
         "host-train train --data photos/metal --network mobilenet-v2 --out run --labels nowhere.toml",
         &["nowhere.toml"],
     );
-    check("host-train export --run nowhere --out x.sortline", &["nowhere"]);
+    check(
+        "host-train export --run nowhere --out x.sortline",
+        &["nowhere"],
+    );
     check("host-train export --run empty --out x.sortline", &["empty"]);
-    check("host-train evaluate --bundle nowhere.sortline --data photos", &["nowhere.sortline"]);
-    check("host-train evaluate --bundle text.sortline --data photos", &["text.sortline"]);
-    check("host-train evaluate --bundle cut.sortline --data photos", &["cut.sortline"]);
-    check("host-train evaluate --bundle flipped.sortline --data photos", &["flipped.sortline"]);
-    check("host-train evaluate --bundle empty.sortline --data photos", &["empty.sortline"]);
-    check(&format!("host-train evaluate --bundle {bundle} --data nowhere"), &["nowhere"]);
-    check(&format!("host-train evaluate --bundle {bundle} --data empty"), &["empty"]);
+    check(
+        "host-train evaluate --bundle nowhere.sortline --data photos",
+        &["nowhere.sortline"],
+    );
+    check(
+        "host-train evaluate --bundle text.sortline --data photos",
+        &["text.sortline"],
+    );
+    check(
+        "host-train evaluate --bundle cut.sortline --data photos",
+        &["cut.sortline"],
+    );
+    check(
+        "host-train evaluate --bundle flipped.sortline --data photos",
+        &["flipped.sortline"],
+    );
+    check(
+        "host-train evaluate --bundle empty.sortline --data photos",
+        &["empty.sortline"],
+    );
+    check(
+        &format!("host-train evaluate --bundle {bundle} --data nowhere"),
+        &["nowhere"],
+    );
+    check(
+        &format!("host-train evaluate --bundle {bundle} --data empty"),
+        &["empty"],
+    );
 }
 
 #[test]
@@ -104,33 +151,75 @@ fn edge_runtime_says_what_is_wrong() {
     let bundle = root().join("models/bundles/drawn-10.sortline");
     let bundle = bundle.display();
     let check = |line: &str, says: &[&str]| check(folder.path(), line, says);
-    for name in ["nowhere.sortline", "text.sortline", "cut.sortline", "flipped.sortline"] {
-        check(&format!("edge-runtime classify --bundle {name} text.jpg"), &[name]);
-        check(&format!("edge-runtime simulate --bundle {name} --items synthetic"), &[name]);
+    for name in [
+        "nowhere.sortline",
+        "text.sortline",
+        "cut.sortline",
+        "flipped.sortline",
+    ] {
+        check(
+            &format!("edge-runtime classify --bundle {name} text.jpg"),
+            &[name],
+        );
+        check(
+            &format!("edge-runtime simulate --bundle {name} --items synthetic"),
+            &[name],
+        );
     }
-    check(&format!("edge-runtime classify --bundle {bundle} text.jpg"), &["text.jpg"]);
-    check(&format!("edge-runtime classify --bundle {bundle} nowhere.jpg"), &["nowhere.jpg"]);
-    check(&format!("edge-runtime simulate --bundle {bundle} --items nowhere"), &["nowhere"]);
-    check(&format!("edge-runtime simulate --bundle {bundle} --items empty"), &["empty"]);
-    check(&format!("edge-runtime simulate --bundle {bundle} --rate 0"), &["rate"]);
-    check(&format!("edge-runtime run --bundle {bundle} --board nowhere.toml"), &["nowhere.toml"]);
-    check(&format!("edge-runtime run --bundle {bundle} --board board.toml"), &["board.toml"]);
+    check(
+        &format!("edge-runtime classify --bundle {bundle} text.jpg"),
+        &["text.jpg"],
+    );
+    check(
+        &format!("edge-runtime classify --bundle {bundle} nowhere.jpg"),
+        &["nowhere.jpg"],
+    );
+    check(
+        &format!("edge-runtime simulate --bundle {bundle} --items nowhere"),
+        &["nowhere"],
+    );
+    check(
+        &format!("edge-runtime simulate --bundle {bundle} --items empty"),
+        &["empty"],
+    );
+    check(
+        &format!("edge-runtime simulate --bundle {bundle} --rate 0"),
+        &["rate"],
+    );
+    check(
+        &format!("edge-runtime run --bundle {bundle} --board nowhere.toml"),
+        &["nowhere.toml"],
+    );
+    check(
+        &format!("edge-runtime run --bundle {bundle} --board board.toml"),
+        &["board.toml"],
+    );
 }
 
 #[test]
 fn a_photo_that_is_none_does_not_stop_the_others() {
     let folder = wrong_files();
     let mut classify = program("edge-runtime");
-    classify.current_dir(&folder).arg("classify").arg("--bundle");
+    classify
+        .current_dir(&folder)
+        .arg("classify")
+        .arg("--bundle");
     classify.arg(root().join("models/bundles/drawn-10.sortline"));
     classify.args(["photos/metal/0.png", "text.jpg", "photos/metal/1.png"]);
     let run = run(&mut classify);
     assert_eq!(run.status, Some(1), "{}", run.stderr);
-    let lines: Vec<serde_json::Value> =
-        run.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<serde_json::Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
     assert_eq!(lines.len(), 3, "{}", run.stdout);
     assert!(lines[0]["result"].is_string() && lines[2]["result"].is_string());
-    assert!(lines[1]["error"].as_str().is_some_and(|error| !error.is_empty()));
+    assert!(
+        lines[1]["error"]
+            .as_str()
+            .is_some_and(|error| !error.is_empty())
+    );
     assert_eq!(lines[1]["file"], "text.jpg");
 }
 
@@ -143,7 +232,10 @@ fn run_on_a_machine_without_the_devices_drives_nothing() {
     let bundle = root().join("models/bundles/drawn-10.sortline");
     check(
         folder.path(),
-        &format!("edge-runtime run --board pi.toml --bundle {}", bundle.display()),
+        &format!(
+            "edge-runtime run --board pi.toml --bundle {}",
+            bundle.display()
+        ),
         &["pi.toml"],
     );
 }

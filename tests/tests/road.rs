@@ -1,0 +1,258 @@
+//! The whole road: drawn items are trained on, exported, measured, classified and sorted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tests::{program, python, root, succeed};
+
+fn json(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn demo_bundle() -> PathBuf {
+    root().join("models/bundles/drawn-10.sortline")
+}
+
+/// Draws items, photographs them on the belt and trains a small network on the views for 2 epochs.
+fn train_on_drawn_items(folder: &Path) -> (PathBuf, PathBuf) {
+    let (views, run) = (folder.join("views"), folder.join("run"));
+    succeed(
+        program("edge-runtime")
+            .args([
+                "simulate",
+                "--items",
+                "synthetic",
+                "--rate",
+                "120",
+                "--count",
+                "60",
+            ])
+            .args(["--seed", "11", "--save-crops"])
+            .arg(&views),
+    );
+    succeed(
+        program("host-train")
+            .args([
+                "train",
+                "--network",
+                "mobilenet-v2-0.35",
+                "--input-size",
+                "48",
+            ])
+            .args(["--epochs", "2", "--batch", "16", "--seed", "3", "--data"])
+            .arg(&views)
+            .arg("--out")
+            .arg(&run),
+    );
+    (views, run)
+}
+
+#[test]
+fn photos_go_in_and_sorted_items_come_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let (views, run) = train_on_drawn_items(folder.path());
+    let bundle = at("small.sortline");
+    let export = succeed(
+        program("host-train")
+            .args(["export", "--run"])
+            .arg(&run)
+            .arg("--out")
+            .arg(&bundle)
+            .arg("--onnx")
+            .arg(at("small.onnx")),
+    );
+    assert!(
+        export.stdout.contains("difference"),
+        "parity is not shown: {}",
+        export.stdout
+    );
+
+    succeed(
+        program("host-train")
+            .args(["evaluate", "--bundle"])
+            .arg(&bundle)
+            .arg("--data")
+            .arg(&views)
+            .arg("--json")
+            .arg(at("evaluation.json"))
+            .arg("--predictions")
+            .arg(at("predictions.csv"))
+            .arg("--tensors")
+            .arg(at("inputs.npy")),
+    );
+    let evaluation = json(&at("evaluation.json"));
+    let rows = fs::read_to_string(at("predictions.csv")).expect("predictions");
+    assert_eq!(
+        evaluation["items"],
+        rows.lines().count() as u64 - 1,
+        "one row a photo"
+    );
+    if let Some(mut python) = python() {
+        succeed(
+            python
+                .arg(root().join("tests/reference/onnx_logits.py"))
+                .args([at("small.onnx"), at("inputs.npy"), at("logits.csv")]),
+        );
+        let logits = fs::read_to_string(at("logits.csv")).expect("logits");
+        assert_same_top_1(&rows, &logits, &evaluation);
+    }
+    sorts_with(&bundle, &views, folder.path());
+}
+
+/// At most 0.5 % of the photos have another best item in ONNX Runtime than in `host-train evaluate`.
+fn assert_same_top_1(predictions: &str, logits: &str, evaluation: &Value) {
+    let classes = evaluation["classes"].as_array().expect("classes");
+    let mut lines = predictions.lines();
+    let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
+    let column = header
+        .iter()
+        .position(|&name| name == "predicted")
+        .expect("a column");
+    let (mut photos, mut different) = (0, 0);
+    for (row, logits) in lines.zip(logits.lines()) {
+        let logits = logits
+            .split(',')
+            .map(|value| value.parse::<f64>().expect("a number"));
+        let best = logits
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .expect("logits")
+            .0;
+        let predicted = row.split(',').nth(column).expect("a field");
+        photos += 1;
+        different += usize::from(classes_name(classes, best) != predicted);
+    }
+    assert!(
+        photos > 0 && different * 200 <= photos,
+        "{different} of {photos} differ"
+    );
+}
+
+fn classes_name(classes: &[Value], index: usize) -> &str {
+    let of_index = |class: &&Value| class["id"] == index as u64;
+    let class = classes
+        .iter()
+        .find(of_index)
+        .expect("every class has an entry with its id");
+    class["item"].as_str().expect("a name")
+}
+
+fn sorts_with(bundle: &Path, views: &Path, folder: &Path) {
+    let photo = fs::read_dir(views)
+        .expect("views")
+        .next()
+        .expect("a category")
+        .expect("a folder");
+    let photo = fs::read_dir(photo.path())
+        .expect("items")
+        .next()
+        .expect("an item")
+        .expect("one");
+    let photo = fs::read_dir(photo.path())
+        .expect("photos")
+        .next()
+        .expect("a photo")
+        .expect("one");
+    let classify = program("edge-runtime")
+        .args(["classify", "--bundle"])
+        .arg(bundle)
+        .arg(photo.path())
+        .output()
+        .expect("classify runs");
+    let line = String::from_utf8(classify.stdout).expect("UTF-8");
+    assert!(
+        line.starts_with("{\"result\":\""),
+        "the contest's field comes first: {line}"
+    );
+
+    let simulate = |name: &str| {
+        let report = folder.join(name);
+        succeed(
+            program("edge-runtime")
+                .args([
+                    "simulate",
+                    "--items",
+                    "synthetic",
+                    "--count",
+                    "12",
+                    "--seed",
+                    "7",
+                ])
+                .arg("--bundle")
+                .arg(bundle)
+                .arg("--json")
+                .arg(&report),
+        );
+        let mut report = json(&report);
+        report
+            .as_object_mut()
+            .expect("an object")
+            .remove("compute_ms");
+        report
+    };
+    let report = simulate("first.json");
+    assert_eq!(
+        report,
+        simulate("second.json"),
+        "the same seed, the same result"
+    );
+    assert_adds_up(&report, 12);
+}
+
+#[track_caller]
+fn assert_adds_up(report: &Value, items: u64) {
+    let count = |name: &str| {
+        report[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {name}: {report}"))
+    };
+    assert_eq!(count("items"), items);
+    let ends = ["correct", "wrong", "rejected", "missed"].map(count);
+    assert_eq!(ends.iter().sum::<u64>(), items, "{report}");
+    for name in ["latency_ms", "timing_error_ms"] {
+        for quantile in ["p50", "p95", "p99", "max"] {
+            assert!(
+                report[name][quantile].is_number(),
+                "{name} {quantile}: {report}"
+            );
+        }
+    }
+    assert!(
+        report["throughput_per_min"].is_number() && report["late"].is_u64(),
+        "{report}"
+    );
+    for chute in report["chutes"].as_array().expect("chutes") {
+        assert!(chute["category"].is_string(), "{chute}");
+    }
+}
+
+#[test]
+fn the_demo_sorts_drawn_items_rightly() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let report = folder.path().join("report.json");
+    succeed(
+        program("edge-runtime")
+            .args(["simulate", "--count", "40", "--seed", "5", "--json"])
+            .arg(&report),
+    );
+    let report = json(&report);
+    assert_adds_up(&report, 40);
+    assert!(report["correct"].as_u64() >= Some(34), "{report}");
+    assert_eq!(report["misrouted_although_recognised"], 0, "{report}");
+}
+
+#[test]
+fn the_demo_bundle_is_small_and_says_where_it_comes_from() {
+    let size = fs::metadata(demo_bundle()).expect("the bundle").len();
+    assert!(size < 5_000_000, "{size} bytes");
+    let card = fs::read_to_string(root().join("models/bundles/drawn-10.md")).expect("a model card");
+    for word in ["Data", "Licence", "Accuracy"] {
+        assert!(
+            card.contains(word),
+            "the model card does not speak of {word}"
+        );
+    }
+}
