@@ -225,17 +225,17 @@ impl World {
         ((self.items[item].travel_mm + x_mm) / self.config.speed_mm_s * 1e6).round() as i64
     }
 
-    /// The item whose centre is nearest to a point at `t_us`, within `reach_mm` in both directions.
-    pub fn item_at(&self, t_us: i64, x_mm: f64, y_mm: f64, reach_mm: f64) -> Option<usize> {
+    /// The item whose centre is nearest to `x_mm` at `t_us`, within `reach_mm`. Items come in single
+    /// file, so that their places across the belt do not matter.
+    pub fn item_at(&self, t_us: i64, x_mm: f64, reach_mm: f64) -> Option<usize> {
         let travel_mm = self.travel_mm(t_us) - x_mm;
-        let near = self.items.iter().enumerate().filter(|(_, item)| {
-            (item.travel_mm - travel_mm).abs() <= reach_mm && (item.y_mm - y_mm).abs() <= reach_mm
-        });
-        near.min_by(|(_, a), (_, b)| {
-            let distance = |item: &Item| (item.travel_mm - travel_mm).hypot(item.y_mm - y_mm);
-            distance(a).total_cmp(&distance(b))
-        })
-        .map(|(index, _)| index)
+        let after = self
+            .items
+            .partition_point(|item| item.travel_mm < travel_mm);
+        let apart_mm = |index: &usize| (self.items[*index].travel_mm - travel_mm).abs();
+        let nearest = (after.saturating_sub(1)..(after + 1).min(self.items.len()))
+            .min_by(|a, b| apart_mm(a).total_cmp(&apart_mm(b)));
+        nearest.filter(|index| apart_mm(index) <= reach_mm)
     }
 
     /// Whether an item has to be placed before the frame at `t_us` can be rendered.

@@ -364,8 +364,6 @@ fn check_laws(seed: u64, trouble: Trouble) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
-
     #[test]
     fn laws_hold_in_a_good_world(seed: u64) {
         check_laws(seed, NO_TROUBLE)?;

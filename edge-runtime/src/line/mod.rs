@@ -92,9 +92,7 @@ pub(crate) enum Command {
         t_us: i64,
         /// Capture instant of the last view that voted.
         settled_us: i64,
-        /// Place on the belt, and position across it.
         place_mm: f64,
-        y_mm: f64,
         verdict: Result<usize, Reason>,
     },
     /// Switch the gate on and off at these times.
@@ -352,7 +350,6 @@ impl Line {
             t_us: self.now_us,
             settled_us: track.votes.settled_us,
             place_mm: track.place_mm(),
-            y_mm: track.y_mm(),
             verdict,
         });
         match verdict {

@@ -26,7 +26,7 @@ pub(crate) struct Track {
     pub(crate) id: u32,
     front: Option<Edge>,
     rear: Option<Edge>,
-    pub(crate) side_mm: [f64; 2],
+    side_mm: [f64; 2],
     /// Frames in which it was seen.
     seen: u32,
     /// Frames in a row in which it should have been seen and was not.
@@ -64,7 +64,9 @@ impl Edge {
 }
 
 /// Ends further apart than this are not of the same item.
-const MATCH_MM: f64 = 25.0;
+const MATCH_MM: f64 = 15.0;
+/// A detection whose middle is this far beyond an item's end is not a part of it.
+const PART_MM: f64 = 8.0;
 /// Half the length of an item of which only one end has been seen.
 const ASSUMED_HALF_MM: f64 = 70.0;
 /// Frames until a track counts as an item, and missed frames until a doubtful one is dropped.
@@ -113,11 +115,6 @@ impl Track {
         (rear + front) / 2.0
     }
 
-    /// The middle of it across the belt.
-    pub(crate) fn y_mm(&self) -> f64 {
-        (self.side_mm[0] + self.side_mm[1]) / 2.0
-    }
-
     /// How far the ends are from those of a detection; `None` when it is out of the question.
     fn distance_mm(&self, span: &Span, travel_mm: f64) -> Option<f64> {
         let apart =
@@ -146,7 +143,7 @@ impl Track {
     fn covers(&self, span: &Span, travel_mm: f64) -> bool {
         let [rear, front] = self.ends_mm().map(|place_mm| place_mm + travel_mm);
         let middle_mm = (span.seen_mm[0] + span.seen_mm[1]) / 2.0;
-        (rear - MATCH_MM..=front + MATCH_MM).contains(&middle_mm) && self.is_beside(span)
+        (rear - PART_MM..=front + PART_MM).contains(&middle_mm) && self.is_beside(span)
     }
 
     fn follow(&mut self, span: &Span, travel_mm: f64) {

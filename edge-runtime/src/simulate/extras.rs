@@ -215,10 +215,9 @@ impl CropWriter {
         camera: &SimulatedCamera,
     ) -> anyhow::Result<()> {
         let span = self.geometry.span(area);
-        let middle = |[a, b]: [f64; 2]| (a + b) / 2.0;
-        let (x_mm, y_mm) = (middle(span.seen_mm), middle(span.side_mm));
+        let x_mm = (span.seen_mm[0] + span.seen_mm[1]) / 2.0;
         let t_us = frame.captured_us - camera.epoch_us();
-        let item = camera.world.item_at(t_us, x_mm, y_mm, SAME_ITEM_MM);
+        let item = camera.world.item_at(t_us, x_mm, SAME_ITEM_MM);
         let Some(item) = item else { return Ok(()) };
         let (seen, written) = self.done.entry(item).or_default();
         *seen += 1;

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 struct Said {
     verdict: Result<usize, Reason>,
     place_mm: f64,
-    y_mm: f64,
     end: Option<End>,
 }
 
@@ -35,7 +34,6 @@ impl Observer for Ledger {
                 t_us,
                 settled_us,
                 place_mm,
-                y_mm,
                 verdict,
             } => {
                 if verdict.is_ok() {
@@ -44,7 +42,6 @@ impl Observer for Ledger {
                 let said = Said {
                     verdict,
                     place_mm,
-                    y_mm,
                     end: None,
                 };
                 self.said.insert(track, said);
@@ -139,7 +136,7 @@ impl Ledger {
         let mut by_item: Vec<Option<Said>> = vec![None; world.items().len()];
         let mut strays = 0;
         for said in self.said.values() {
-            let item = world.item_at(0, said.place_mm + epoch_mm, said.y_mm, SAME_ITEM_MM);
+            let item = world.item_at(0, said.place_mm + epoch_mm, SAME_ITEM_MM);
             let Some(item) = item else {
                 strays += 1;
                 continue;
@@ -268,4 +265,69 @@ fn throughput(world: &World) -> f64 {
     };
     let span_us = world.time_at_us(last, 0.0) - world.time_at_us(0, 0.0);
     last as f64 * 60e6 / span_us as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THERE: Destination = Destination::Gate(0);
+
+    fn routes(reject: Destination) -> Routes {
+        Routes {
+            // Category 0 has gate 0, 1 has gate 1, 2 passes through.
+            destinations: vec![THERE, Destination::Gate(1), Destination::PassThrough],
+            thresholds: vec![0.5; 3],
+            reject,
+        }
+    }
+
+    #[track_caller]
+    fn check(place: Place, end: Option<End>, verdict: Option<usize>, truth: usize, expect: Fate) {
+        let routes = routes(Destination::PassThrough);
+        assert_eq!(fate(place, end, verdict, truth, &routes), expect);
+    }
+
+    #[test]
+    fn fates_follow_from_where_things_land() {
+        let doubt = Some(End::Rejected(Reason::Doubtful));
+        check(
+            Place::Gate(0),
+            Some(End::Fired(0)),
+            Some(0),
+            0,
+            Fate::Correct,
+        );
+        check(Place::Gate(1), Some(End::Fired(1)), Some(1), 0, Fate::Wrong);
+        check(Place::Gate(1), Some(End::Fired(0)), Some(0), 0, Fate::Wrong);
+        check(Place::Gate(1), doubt, None, 0, Fate::Wrong);
+        check(Place::End, doubt, None, 0, Fate::Rejected);
+        check(Place::End, doubt, None, 2, Fate::Rejected);
+        check(Place::End, Some(End::Fired(0)), Some(0), 0, Fate::Missed);
+        check(Place::End, None, None, 0, Fate::Missed);
+        check(
+            Place::End,
+            Some(End::PassedThrough),
+            Some(2),
+            2,
+            Fate::Correct,
+        );
+        check(
+            Place::End,
+            Some(End::PassedThrough),
+            Some(2),
+            0,
+            Fate::Wrong,
+        );
+    }
+
+    #[test]
+    fn a_reject_gate_is_no_chute() {
+        let routes = routes(Destination::Gate(2));
+        let doubt = Some(End::Rejected(Reason::Doubtful));
+        let fate = |place, end| fate(place, end, None, 0, &routes);
+        assert_eq!(fate(Place::Gate(2), doubt), Fate::Rejected);
+        assert_eq!(fate(Place::Gate(0), doubt), Fate::Correct);
+        assert_eq!(fate(Place::Gate(2), Some(End::Fired(0))), Fate::Wrong);
+    }
 }

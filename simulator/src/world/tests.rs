@@ -72,9 +72,8 @@ fn an_item_is_seen_where_the_world_says() {
     }
     assert!(count > 1000.0);
     assert!((sum / count - 100.0).abs() < 1.5, "{}", sum / count);
-    let y_mm = world.items()[0].y_mm;
-    assert_eq!(world.item_at(t_us, 3.0, y_mm, 20.0), Some(0));
-    assert_eq!(world.item_at(t_us, 100.0, y_mm, 20.0), None);
+    assert_eq!(world.item_at(t_us, 3.0, 20.0), Some(0));
+    assert_eq!(world.item_at(t_us, 100.0, 20.0), None);
 }
 
 #[test]
