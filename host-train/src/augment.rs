@@ -133,3 +133,83 @@ fn recolour(pixels: &mut [u8], [brightness, contrast, saturation]: [f32; 3]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, generator};
+    use models::{Filter, PreprocessSpec};
+    use proptest::prelude::*;
+
+    fn spec(size: u32) -> PreprocessSpec {
+        let (mean, std) = ([0.5; 3], [0.5; 3]);
+        PreprocessSpec {
+            size,
+            fill: [255; 3],
+            filter: Filter::Triangle,
+            mean,
+            std,
+        }
+    }
+
+    fn apply(change: Augmentation, photo: &[u8], side: u32) -> Vec<u8> {
+        let mut out = vec![0; photo.len()];
+        let view = RgbView::new(photo, side, side).unwrap();
+        change
+            .apply(&mut Preprocessor::new(spec(side)).unwrap(), view, &mut out)
+            .unwrap();
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn any_drawn_change_fits_the_photo(
+            width in 1u32..500,
+            height in 1u32..500,
+            min_area in 0.05f32..=1.0,
+            max_stretch in 1.0f32..4.0,
+            seed in any::<u64>(),
+        ) {
+            let config = AugmentConfig { min_area, max_stretch, ..AugmentConfig::default() };
+            let mut rng = generator(seed, Purpose::Augment, [0; 3]);
+            let drawn = Augmentation::draw(&config, &mut rng, width, height);
+            let region = drawn.region.unwrap();
+            prop_assert!(region.width >= 1 && region.x + region.width <= width);
+            prop_assert!(region.height >= 1 && region.y + region.height <= height);
+        }
+
+        #[test]
+        fn geometry_undoes_itself(pixels in proptest::collection::vec(any::<u8>(), 6 * 6 * 3)) {
+            prop_assert_eq!(&apply(Augmentation::NONE, &pixels, 6), &pixels);
+            let upended = Augmentation { flip_y: true, ..Augmentation::NONE };
+            let transposed = Augmentation { transpose: true, ..Augmentation::NONE };
+            for change in [Augmentation::MIRRORED, upended, transposed] {
+                prop_assert_eq!(&apply(change, &apply(change, &pixels, 6), 6), &pixels);
+            }
+            let turned = Augmentation { transpose: true, flip_y: true, ..Augmentation::NONE };
+            let mut four_times = pixels.clone();
+            for _ in 0..4 {
+                four_times = apply(turned, &four_times, 6);
+            }
+            prop_assert_eq!(&four_times, &pixels);
+        }
+    }
+
+    #[test]
+    fn what_is_switched_off_does_not_happen() {
+        let off = AugmentConfig {
+            horizontal_flip: false,
+            min_area: 1.0,
+            max_stretch: 1.0,
+            brightness: 0.0,
+            contrast: 0.0,
+            saturation: 0.0,
+            ..AugmentConfig::default()
+        };
+        let mut rng = generator(1, Purpose::Augment, [0; 3]);
+        assert_eq!(
+            Augmentation::draw(&off, &mut rng, 30, 20),
+            Augmentation::NONE
+        );
+    }
+}

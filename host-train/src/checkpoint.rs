@@ -79,17 +79,13 @@ impl Checkpoint {
         weights
     }
 
-    /// Whether `self` is the better one to ship: more items right on validation, then lower loss.
-    pub(crate) fn is_better_than(&self, other: &Checkpoint) -> bool {
-        let key = |checkpoint: &Checkpoint| {
-            let last = checkpoint.history.last()?;
-            Some((last.val_item_accuracy?, -last.val_loss?))
-        };
-        match (key(self), key(other)) {
-            (Some(ours), Some(theirs)) => ours > theirs,
-            // Nothing was validated: later is better.
-            (None, _) => true,
-            (Some(_), None) => true,
+    /// Whether `self`, the later one, is at least as good on validation: as many items right. A later
+    /// state has learned at lower rates, so it wins where both are equal or nothing was validated.
+    pub(crate) fn is_as_good_as(&self, earlier: &Checkpoint) -> bool {
+        let right = |checkpoint: &Checkpoint| checkpoint.history.last()?.val_item_accuracy;
+        match (right(self), right(earlier)) {
+            (Some(ours), Some(theirs)) => ours >= theirs,
+            _ => true,
         }
     }
 
@@ -349,5 +345,123 @@ mod named_tensors {
             .into_iter()
             .map(|(name, shape, data)| (name, Tensor { shape, data }))
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(epochs: u32, accuracy: Option<f64>) -> Checkpoint {
+        let matrix = Tensor {
+            shape: vec![2, 3],
+            data: vec![1.0, -2.0, 0.5, 4.0, 0.25, -1.0],
+        };
+        let bias = Tensor {
+            shape: vec![2],
+            data: vec![0.5, -0.5],
+        };
+        Checkpoint {
+            data_hash: "00".into(),
+            epochs,
+            steps: 7,
+            weights: [("c.weight".to_owned(), matrix), ("c.bias".to_owned(), bias)].into(),
+            scaler: None,
+            discriminant: None,
+            optimizer: vec![1, 2, 3],
+            history: vec![Epoch {
+                epoch: epochs,
+                stage: "head".into(),
+                lr: 0.1,
+                train_loss: 1.0,
+                train_accuracy: 0.5,
+                val_loss: accuracy.map(|_| 1.0),
+                val_item_accuracy: accuracy,
+                val_category_accuracy: accuracy,
+                seconds: 2.0,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_file_holds_all_of_it_and_damage_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.checkpoint");
+        let saved = checkpoint(3, Some(0.5));
+        saved.save(&path).unwrap();
+        assert_eq!(Checkpoint::open(&path).unwrap(), saved);
+        let bytes = fs::read(&path).unwrap();
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 4;
+            fs::write(&path, &damaged).unwrap();
+            assert!(Checkpoint::open(&path).is_err(), "byte {place}");
+            fs::write(&path, &bytes[..place]).unwrap();
+            assert!(Checkpoint::open(&path).is_err(), "cut at {place}");
+        }
+    }
+
+    #[test]
+    fn the_latest_are_kept_and_leftovers_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path()).unwrap();
+        assert_eq!(store.latest().unwrap(), None);
+        for epoch in [1, 2, 10] {
+            store.save(&checkpoint(epoch, None), 2).unwrap();
+        }
+        assert_eq!(store.epochs().unwrap(), [2, 10]);
+        assert_eq!(store.latest().unwrap().unwrap().epochs, 10);
+        let leftover = folder
+            .path()
+            .join("checkpoints/.epoch-00011.checkpoint.tmp");
+        fs::write(&leftover, "half").unwrap();
+        Store::new(folder.path()).unwrap();
+        assert!(!leftover.exists());
+    }
+
+    #[test]
+    fn the_later_of_equally_good_ones_is_the_best() {
+        let better = |later: Option<f64>, earlier: Option<f64>| {
+            checkpoint(2, later).is_as_good_as(&checkpoint(1, earlier))
+        };
+        assert!(better(Some(0.9), Some(0.8)));
+        assert!(better(Some(0.8), Some(0.8)));
+        assert!(!better(Some(0.7), Some(0.8)));
+        assert!(better(None, None));
+    }
+
+    #[test]
+    fn a_classifier_of_scaled_features_is_one_of_unscaled_features() {
+        let features = [3.0f32, -1.0, 0.5, 5.0, 1.0, 0.5, 4.0, 6.0, 0.5];
+        let scaler = Scaler::measure(&features, 3);
+        // The third feature never changes.
+        assert_eq!((scaler.mean[2], scaler.deviation[2]), (0.5, 1.0));
+        let weights = checkpoint(1, None).weights;
+        let outputs = |weights: &Weights, row: &[f32]| -> Vec<f32> {
+            let lines = weights["c.weight"]
+                .data
+                .chunks(3)
+                .zip(&weights["c.bias"].data);
+            lines
+                .map(|(w, b)| b + w.iter().zip(row).map(|(w, x)| w * x).sum::<f32>())
+                .collect()
+        };
+        let mut folded = weights.clone();
+        scaler.fold_into(&mut folded, "c");
+        let mut unfolded = folded.clone();
+        scaler.unfold_from(&mut unfolded, "c");
+        for row in features.chunks(3) {
+            let mut scaled = row.to_vec();
+            scaler.apply(&mut scaled);
+            let expected = outputs(&weights, &scaled);
+            for other in [outputs(&folded, row), outputs(&unfolded, &scaled)] {
+                assert!(
+                    expected
+                        .iter()
+                        .zip(&other)
+                        .all(|(a, b)| (a - b).abs() < 1e-5)
+                );
+            }
+        }
     }
 }

@@ -349,3 +349,103 @@ impl AugmentConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn config(head: Option<HeadConfig>) -> TrainConfig {
+        TrainConfig {
+            network: "mobilenet-v2".into(),
+            input_size: 224,
+            data: "photos/mine".into(),
+            labels: None,
+            split: None,
+            val_split: None,
+            val_fraction: 0.2,
+            pretrained: Some("weights/net.pth".into()),
+            seed: 1,
+            backend: Backend::Flex,
+            keep_checkpoints: 2,
+            photo_memory_mib: 64,
+            workers: 2,
+            threads: 2,
+            head,
+            full: FullConfig::from_scratch(),
+            augment: AugmentConfig::default(),
+        }
+    }
+
+    #[test]
+    fn defaults_are_valid_and_survive_toml() {
+        for head in [None, Some(HeadConfig::frozen())] {
+            for full in [FullConfig::from_scratch(), FullConfig::fine_tune()] {
+                let config = TrainConfig {
+                    full,
+                    ..config(head.clone())
+                };
+                config.check().unwrap();
+                let text = config.to_toml().unwrap();
+                assert_eq!(toml::from_str::<TrainConfig>(&text).unwrap(), config);
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
+        let text = config(None).to_toml().unwrap();
+        assert!(toml::from_str::<TrainConfig>(&format!("wieght_decay = 1\n{text}")).is_err());
+    }
+
+    #[track_caller]
+    fn check_fault(change: impl FnOnce(&mut TrainConfig), expect: &str) {
+        let mut config = config(Some(HeadConfig::frozen()));
+        change(&mut config);
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains(expect), "{error}");
+    }
+
+    #[test]
+    fn numbers_without_sense_are_named() {
+        check_fault(|c| c.full.stage.batch = 0, "full.batch");
+        check_fault(|c| c.full.stage.lr = f64::NAN, "full.lr");
+        check_fault(|c| c.full.stage.label_smoothing = 1.0, "label_smoothing");
+        check_fault(|c| c.full.shards = 0, "shards");
+        check_fault(|c| c.val_fraction = 1.0, "val_fraction");
+        check_fault(|c| c.augment.min_area = 0.0, "min_area");
+        check_fault(|c| c.threads = 0, "threads");
+    }
+
+    #[test]
+    fn a_run_is_resumed_with_other_threads_but_not_with_another_seed() {
+        let begun = config(None);
+        let faster = TrainConfig {
+            threads: 8,
+            data: "elsewhere".into(),
+            ..config(None)
+        };
+        begun.check_resumable(&faster).unwrap();
+        let other = TrainConfig {
+            seed: 2,
+            ..config(None)
+        };
+        let error = begun.check_resumable(&other).unwrap_err().to_string();
+        assert!(
+            error.contains("seed = 1") && error.contains("seed = 2"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_handed_on_names_no_folders() {
+        let text = config(None).without_folders().to_toml().unwrap();
+        assert!(
+            text.contains("\"mine\"") && text.contains("\"net.pth\""),
+            "{text}"
+        );
+        assert!(
+            !text.contains("photos/") && !text.contains("weights/"),
+            "{text}"
+        );
+    }
+}

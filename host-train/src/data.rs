@@ -135,3 +135,28 @@ pub(crate) fn read_labels(path: &Path) -> Result<LabelSet> {
     let text = std::fs::read_to_string(path).with_context(name)?;
     LabelSet::from_toml(&text).with_context(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_set_survives_its_file() {
+        for name in labels::builtin_names() {
+            let labels = LabelSet::builtin(name).unwrap();
+            assert_eq!(
+                LabelSet::from_toml(&labels_toml(&labels).unwrap()).unwrap(),
+                labels
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_label_file_is_named() {
+        let error = label_set("no-such-labels").unwrap_err().to_string();
+        assert!(
+            error.contains("no-such-labels") && error.contains("huawei-40"),
+            "{error}"
+        );
+    }
+}

@@ -57,6 +57,9 @@ impl Discriminant {
             discriminant.bias.push((-0.5 * product) as f32);
             discriminant.weight.extend(row.iter().map(|&w| w as f32));
         }
+        // What all items have in common changes no decision, only the size of the outputs.
+        center(&mut discriminant.weight, width);
+        center(&mut discriminant.bias, 1);
         Ok(discriminant)
     }
 
@@ -95,6 +98,19 @@ impl Discriminant {
                 *output += bias + weight.iter().zip(row).map(|(w, x)| w * x).sum::<f32>();
             }
         }
+    }
+}
+
+/// Subtracts the mean row from every row.
+fn center(rows: &mut [f32], width: usize) {
+    let count = (rows.len() / width).max(1) as f64;
+    for column in 0..width {
+        let of_column = rows.iter().skip(column).step_by(width);
+        let mean = of_column.map(|&x| f64::from(x)).sum::<f64>() / count;
+        rows.iter_mut()
+            .skip(column)
+            .step_by(width)
+            .for_each(|x| *x -= mean as f32);
     }
 }
 

@@ -103,7 +103,7 @@ impl Photos {
         spec: &PreprocessSpec,
         change: impl Fn(usize, u32, u32) -> Augmentation,
     ) -> Result<Batch> {
-        let mut preprocessor = Preprocessor::new(spec.clone())?;
+        let mut preprocessor = Preprocessor::new(*spec)?;
         let size = square_len(spec);
         let mut pixels = vec![0; indices.len() * size];
         for (&index, square) in indices.iter().zip(pixels.chunks_exact_mut(size)) {

@@ -316,3 +316,105 @@ fn value_info(name: &str, shape: &[usize]) -> ValueInfoProto {
         ..ValueInfoProto::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::initialize::initialize;
+    use crate::random::{Purpose, generator, normal};
+    use models::{passes, reference, zoo};
+    use tract_onnx::prelude::{
+        DatumExt, Framework, InferenceModelExt, IntoRunnable, Tensor as Value, tvec,
+    };
+
+    /// The weights as a runtime sees them that reads [`Storage::Int8`].
+    fn rounded(weights: &Weights) -> Weights {
+        let mut rounded = weights.clone();
+        for (name, tensor) in &mut rounded {
+            if name.ends_with(".weight") && tensor.shape.len() > 1 {
+                let (codes, scales) = quantize(tensor);
+                let per_channel = tensor.data.len() / scales.len();
+                for (index, value) in tensor.data.iter_mut().enumerate() {
+                    *value = f32::from(codes[index]) * scales[index / per_channel];
+                }
+            }
+        }
+        rounded
+    }
+
+    /// The file computes in tract what the reference evaluator computes with `expect`.
+    #[track_caller]
+    fn check(graph: &Graph, weights: &Weights, storage: Storage, expect: &Weights) {
+        let mut rng = generator(4, Purpose::Parity, [0; 3]);
+        let count = graph.input.iter().product();
+        let input: Vec<f32> = (0..count).map(|_| normal(&mut rng)).collect();
+        let expected = reference::run(graph, expect, &input).unwrap();
+        let bytes = encode(graph, weights, storage).unwrap();
+        let [channels, height, width] = graph.input;
+        let shape = [1, channels, height, width];
+        let model = tract_onnx::onnx()
+            .model_for_read(&mut &bytes[..])
+            .unwrap()
+            .with_input_fact(0, f32::fact(shape).into())
+            .unwrap()
+            .into_optimized()
+            .unwrap()
+            .into_runnable()
+            .unwrap();
+        let input = Value::from_shape(&shape, &input).unwrap();
+        let output = model.run(tvec!(input.into())).unwrap();
+        let output = output[0].to_plain_array_view::<f32>().unwrap();
+        assert_eq!(output.shape(), [1, expected.len()]);
+        for (found, wanted) in output.iter().zip(&expected) {
+            assert!(
+                (found - wanted).abs() < 1e-3 * wanted.abs().max(1.0),
+                "{found} {wanted}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_network_of_the_zoo_computes_the_same_in_tract() {
+        for name in zoo::names() {
+            if name == "mobilenet-v2-1.4" {
+                continue; // As large as the others together, and of the same make.
+            }
+            let graph = zoo::build(name, 5, Some(32)).unwrap();
+            let weights = initialize(&graph, 2).unwrap();
+            let (folded, folded_weights) = passes::fold_batch_norm(&graph, &weights).unwrap();
+            check(&folded, &folded_weights, Storage::F32, &folded_weights);
+        }
+    }
+
+    #[test]
+    fn a_network_that_was_not_folded_is_written_as_it_is() {
+        let graph = zoo::build("mobilenet-v2-0.35", 5, Some(32)).unwrap();
+        let weights = initialize(&graph, 2).unwrap();
+        check(&graph, &weights, Storage::F32, &weights);
+    }
+
+    #[test]
+    fn eight_bit_weights_are_what_was_rounded() {
+        let graph = zoo::build("efficientnet-lite0", 5, Some(32)).unwrap();
+        let weights = initialize(&graph, 2).unwrap();
+        let (graph, weights) = passes::fold_batch_norm(&graph, &weights).unwrap();
+        check(&graph, &weights, Storage::Int8, &rounded(&weights));
+        let size = |storage| encode(&graph, &weights, storage).unwrap().len() as f64;
+        assert!(size(Storage::F32) / size(Storage::Int8) > 3.5);
+    }
+
+    #[test]
+    fn rounding_is_at_most_half_a_step_of_the_channel() {
+        let tensor = Tensor {
+            shape: vec![2, 3],
+            data: vec![0.0, 0.0, 0.0, -5.0, 0.02, 4.99],
+        };
+        let (codes, scales) = quantize(&tensor);
+        assert_eq!(codes[..3], [0, 0, 0]);
+        assert_eq!(codes[3], -127);
+        for (index, value) in tensor.data.iter().enumerate() {
+            let scale = scales[index / 3];
+            assert!((f32::from(codes[index]) * scale - value).abs() <= scale * 0.501);
+        }
+    }
+}

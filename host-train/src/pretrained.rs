@@ -306,3 +306,147 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::initialize::initialize;
+    use models::zoo;
+    use proptest::prelude::*;
+
+    /// A file's name for one of our parameters, in the layout of efficientnet-pytorch.
+    fn lite_name(ours: &str) -> String {
+        let (node, kind) = ours.rsplit_once('.').unwrap();
+        let kind = kind
+            .replace("mean", "running_mean")
+            .replace("var", "running_var");
+        let module = match node {
+            "stem.conv" => "_conv_stem".to_owned(),
+            "stem.bn" => "_bn0".to_owned(),
+            "head.conv" => "_conv_head".to_owned(),
+            "head.bn" => "_bn1".to_owned(),
+            "classifier" => "_fc".to_owned(),
+            _ => {
+                let (block, part) = node
+                    .strip_prefix("blocks.")
+                    .unwrap()
+                    .split_once('.')
+                    .unwrap();
+                let part = match part {
+                    "expand.conv" => "_expand_conv",
+                    "expand.bn" => "_bn0",
+                    "depthwise.conv" => "_depthwise_conv",
+                    "depthwise.bn" => "_bn1",
+                    "project.conv" => "_project_conv",
+                    _ => "_bn2",
+                };
+                format!("_blocks.{block}.{part}")
+            }
+        };
+        format!("{module}.{kind}")
+    }
+
+    /// The same in the layout of torchvision's mobilenet_v2.
+    fn torchvision_name(ours: &str, blocks: usize) -> String {
+        let (node, kind) = ours.rsplit_once('.').unwrap();
+        let kind = kind
+            .replace("mean", "running_mean")
+            .replace("var", "running_var");
+        let module = match node {
+            "stem.conv" => "features.0.0".to_owned(),
+            "stem.bn" => "features.0.1".to_owned(),
+            "head.conv" => format!("features.{}.0", blocks + 1),
+            "head.bn" => format!("features.{}.1", blocks + 1),
+            "classifier" => "classifier.1".to_owned(),
+            _ => {
+                let (block, part) = node
+                    .strip_prefix("blocks.")
+                    .unwrap()
+                    .split_once('.')
+                    .unwrap();
+                let block: usize = block.parse().unwrap();
+                let shift = usize::from(block > 0);
+                let part = match part {
+                    "expand.conv" => "0.0".to_owned(),
+                    "expand.bn" => "0.1".to_owned(),
+                    "depthwise.conv" => format!("{shift}.0"),
+                    "depthwise.bn" => format!("{shift}.1"),
+                    "project.conv" => (1 + shift).to_string(),
+                    _ => (2 + shift).to_string(),
+                };
+                format!("features.{}.conv.{part}", block + 1)
+            }
+        };
+        format!("{module}.{kind}")
+    }
+
+    #[track_caller]
+    fn check_layout(network: &str, name: impl Fn(&str) -> String) {
+        let graph = zoo::build(network, 7, Some(32)).unwrap();
+        let source = initialize(&graph, 1).unwrap();
+        let mut file: BTreeMap<String, Tensor> = source
+            .iter()
+            .map(|(ours, tensor)| (name(ours), tensor.clone()))
+            .collect();
+        assert_eq!(file.len(), source.len());
+        file.insert("unrelated.weight".into(), Tensor::filled(&[1], 0.0));
+        let mut weights = initialize(&graph, 2).unwrap();
+        let report = assign(file.clone(), &graph, &mut weights).unwrap();
+        assert_eq!(weights, source);
+        assert_eq!(report.skipped, ["unrelated.weight"]);
+        assert!(report.random.is_empty());
+
+        // Another number of classes: the classifier alone stays random.
+        let other = zoo::build(network, 9, Some(32)).unwrap();
+        let mut weights = initialize(&other, 2).unwrap();
+        let report = assign(file.clone(), &other, &mut weights).unwrap();
+        assert_eq!(report.random, ["classifier.bias", "classifier.weight"]);
+
+        // Another shape anywhere else is an error that names it, and so is a gap.
+        let stem = name("stem.conv.weight");
+        file.insert(stem.clone(), Tensor::filled(&[1, 3, 3, 3], 0.0));
+        let error = assign(file.clone(), &graph, &mut weights)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(&stem), "{error}");
+        file.remove(&stem);
+        let mut weights = initialize(&graph, 2).unwrap();
+        let error = assign(file, &graph, &mut weights).unwrap_err().to_string();
+        assert!(error.contains("stem.conv.weight"), "{error}");
+    }
+
+    #[test]
+    fn the_layouts_in_use_are_mapped_by_rule() {
+        check_layout("efficientnet-lite0", lite_name);
+        check_layout("mobilenet-v2", |ours| torchvision_name(ours, 17));
+        check_layout("mobilenet-v2-0.35", |ours| format!("module.{ours}"));
+    }
+
+    #[test]
+    fn safetensors_are_read() {
+        let header = r#"{"__metadata__":{"a":"b"},"x.weight":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(header.as_bytes());
+        bytes.extend([1.5f32, -2.0].iter().flat_map(|x| x.to_le_bytes()));
+        let tensors = read_safetensors(&bytes).unwrap();
+        assert_eq!(tensors["x.weight"].data, [1.5, -2.0]);
+        for length in 0..bytes.len() {
+            assert!(
+                read_safetensors(&bytes[..length]).is_err(),
+                "cut at {length}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_weights_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["x.pth", "x.whl", "x.safetensors"] {
+                let path = folder.path().join(name);
+                std::fs::write(&path, &bytes).unwrap();
+                prop_assert!(read(&path).is_err());
+            }
+        }
+    }
+}

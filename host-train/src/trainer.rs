@@ -382,7 +382,7 @@ impl Trainer<'_> {
     ) -> Result<()> {
         let due = must_save || self.saved.elapsed() >= SAVE_INTERVAL;
         let better = match &self.best {
-            Some(best) => self.state.is_better_than(best),
+            Some(best) => self.state.is_as_good_as(best),
             None => true,
         };
         if !due && !better {

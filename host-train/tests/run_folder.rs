@@ -1,4 +1,5 @@
 //! The program as a user meets it: runs that are killed and resumed, and wrong inputs.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
