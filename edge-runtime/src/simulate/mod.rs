@@ -40,7 +40,7 @@ use virtual_time::VirtualRun;
   edge-runtime simulate --bundle garbage.sortline --items photos/ --split val --rate 120 --json report.json
   edge-runtime simulate --items synthetic --count 2000 --save-crops views/   (no bundle: only the views)")]
 pub(crate) struct Args {
-    /// The bundle that recognises the items
+    /// The bundle that recognises the items [default for drawn items: one inside this program]
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
     /// A folder of labelled photos, or `synthetic` for drawn items
@@ -149,11 +149,21 @@ fn check(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The bundle that ships with the program; it knows the drawn items.
+static DRAWN_10: &[u8] = include_bytes!("../../../models/bundles/drawn-10.sortline");
+
 fn open_bundle(args: &Args) -> anyhow::Result<Option<Bundle>> {
     match &args.bundle {
         Some(file) => Ok(Some(crate::run::open_bundle(file)?)),
         None if args.save_crops.is_some() => Ok(None),
-        None => bail!("no bundle: name one with --bundle FILE (host-train export makes them)"),
+        None if args.items == "synthetic" => {
+            let shipped = Bundle::read(DRAWN_10).context("the bundle inside this program")?;
+            Ok(Some(shipped))
+        }
+        None => bail!(
+            "no bundle for the photos in {}: name one with --bundle FILE (host-train export makes them)",
+            args.items
+        ),
     }
 }
 
@@ -363,3 +373,6 @@ fn simulate_in_real_time(
     let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok(ledger.report(&world, epoch_us, &setup.truth, &setup.routes))
 }
+
+#[cfg(test)]
+mod tests;
