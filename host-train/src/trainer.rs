@@ -160,9 +160,11 @@ impl Trainer<'_> {
             self.train_stage(&stage, &material)?;
         }
         if self.state.epochs == head.stage.epochs {
+            // The discriminant stays behind: its large weights of opposite signs cancel out on the
+            // features they were fitted to, and neither dropout nor another backbone keeps that up.
+            self.state.discriminant = None;
             self.state.weights = self.state.network_weights(&self.graph);
             self.state.scaler = None;
-            self.state.discriminant = None;
             self.state.optimizer.clear();
         }
         Ok(())
