@@ -131,13 +131,15 @@ fn assert_same_top_1(predictions: &str, logits: &str, evaluation: &Value) {
     );
 }
 
-fn classes_name(classes: &[Value], index: usize) -> &str {
+/// `category/item` of a class, as the predictions name it.
+fn path_of(classes: &[Value], index: usize) -> String {
     let of_index = |class: &&Value| class["id"] == index as u64;
     let class = classes
         .iter()
         .find(of_index)
         .expect("every class has an entry with its id");
-    class["item"].as_str().expect("a name")
+    let name = |field: &str| class[field].as_str().expect("a name").to_owned();
+    name("category") + "/" + &name("item")
 }
 
 fn sorts_with(bundle: &Path, views: &Path, folder: &Path) {
