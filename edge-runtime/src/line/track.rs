@@ -29,6 +29,8 @@ pub(crate) struct Track {
     side_mm: [f64; 2],
     /// Frames in which it was seen.
     seen: u32,
+    /// Whether all of it has been in view at once.
+    was_whole: bool,
     /// Frames in a row in which it should have been seen and was not.
     missed: u32,
     /// Frames in a row in which something else was seen in its place.
@@ -84,6 +86,7 @@ impl Track {
             rear: edge(span.rear_mm),
             side_mm: span.side_mm,
             seen: 1,
+            was_whole: span.is_whole(),
             missed: 0,
             disputed: 0,
             view: None,
@@ -97,6 +100,13 @@ impl Track {
     /// Whether it has been seen often enough to be an item.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.seen >= CONFIRMED
+    }
+
+    /// Whether it has turned out to be a part of something larger, of which it was what came into
+    /// view first: it has never been seen whole, and where it should be is something else.
+    fn is_part(&self) -> bool {
+        let never_whole = !self.was_whole && self.disputed >= DISPUTES;
+        self.disputed > 0 && (never_whole || !self.is_confirmed())
     }
 
     /// The places of rear and front; an end that was never seen is assumed.
@@ -164,6 +174,7 @@ impl Track {
             [a.min(c), b.max(d)]
         };
         self.seen += 1;
+        self.was_whole |= span.is_whole();
         self.missed = 0;
         self.disputed = 0;
     }
@@ -209,8 +220,11 @@ impl Tracks {
         self.match_nearest(travel_mm, detections);
         self.settle_unmatched(travel_mm, geometry.half_length_mm());
         self.start_new(travel_mm);
-        self.list
-            .retain(|t| t.is_confirmed() || t.missed < DOUBTFUL_MISSES);
+        self.list.retain(|t| {
+            let open = t.state == State::Watched;
+            let doubtful = !t.is_confirmed() && t.missed >= DOUBTFUL_MISSES;
+            !doubtful && !(open && t.is_part())
+        });
     }
 
     fn match_nearest(&mut self, travel_mm: f64, detections: &[Detection]) {
@@ -253,7 +267,9 @@ impl Tracks {
             };
             self.list[t].disputed += 1;
             if let Some(other) = self.owner[d] {
-                self.list[other].view = None;
+                if !self.list[t].is_part() {
+                    self.list[other].view = None;
+                }
                 continue;
             }
             let span = self.spans[d];
