@@ -15,10 +15,11 @@ use crate::augment::Augmentation;
 use crate::checkpoint::write_atomically;
 use crate::config::AugmentConfig;
 use crate::loader::{Photos, in_order, normalize};
-use crate::network::{Mode, Network, Value};
+use crate::network::{Mode, Network};
 use crate::progress::Progress;
 use crate::random::{Purpose, generator};
 use crate::trainer::Stopped;
+use crate::value::Value;
 
 /// Photos per file.
 const CHUNK: usize = 64;

@@ -10,10 +10,12 @@ mod checkpoint;
 mod config;
 mod data;
 mod discriminant;
+mod dropout;
 mod evaluate;
 mod export;
 mod features;
 mod initialize;
+mod layer;
 mod loader;
 mod material;
 mod network;
@@ -27,6 +29,7 @@ mod run;
 mod step;
 mod train;
 mod trainer;
+mod value;
 
 use std::process::ExitCode;
 

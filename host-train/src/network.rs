@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use burn::module::{Module, Param, ParamId};
-use burn::tensor::activation::relu;
-use burn::tensor::module::{batch_norm, batch_norm_train, conv2d};
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData};
-use models::graph::{Activation, GraphError, Padding, Shape};
+use burn::module::{Module, ParamId};
+use burn::tensor::{Device, Tensor};
+use models::graph::{GraphError, Shape};
 use models::{Graph, Op, Weights};
 
-use crate::random::{Purpose, generator, unit};
+use crate::dropout::Dropout;
+use crate::layer::{ConvForm, Layer, activate};
+use crate::value::{Value, add};
 
 /// A trainable network: one [`Layer`] per node of its graph.
 #[derive(Module, Debug)]
@@ -20,23 +19,6 @@ pub(crate) struct Network {
     plan: Arc<Plan>,
 }
 
-/// The parameters of one node; a node without any has them all empty.
-#[derive(Module, Debug)]
-struct Layer {
-    /// Convolution: `[out, in / groups, height, width]`.
-    kernel: Option<Param<Tensor<4>>>,
-    /// Dense layer: `[out, in]`.
-    matrix: Option<Param<Tensor<2>>>,
-    /// Batch norm: factor.
-    scale: Option<Param<Tensor<1>>>,
-    /// Convolution, dense layer, batch norm: summand.
-    bias: Option<Param<Tensor<1>>>,
-    /// Batch norm: running mean.
-    mean: Option<Param<Tensor<1>>>,
-    /// Batch norm: running variance.
-    variance: Option<Param<Tensor<1>>>,
-}
-
 /// The graph and what follows from it.
 #[derive(Debug)]
 struct Plan {
@@ -44,15 +26,6 @@ struct Plan {
     shapes: Vec<Shape>,
     /// For every node the last node that reads it.
     last_use: Vec<usize>,
-}
-
-/// What flows between nodes, with the batch as first dimension.
-#[derive(Clone, Debug)]
-pub(crate) enum Value {
-    /// `[batch, channels, height, width]`
-    Map(Tensor<4>),
-    /// `[batch, features]`
-    Features(Tensor<2>),
 }
 
 /// How batch norms and dropouts behave.
@@ -71,16 +44,6 @@ pub(crate) enum Norm {
     Batch,
     /// The running ones, which then stay as they are: for fine-tuning with small batches.
     Running,
-}
-
-/// Where dropout masks come from: our own generator, so that every back end and every split of a
-/// batch over threads drops the same values.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Dropout {
-    pub(crate) seed: u64,
-    pub(crate) step: u64,
-    /// The batch row that is row 0 here.
-    pub(crate) first_row: usize,
 }
 
 /// What a batch norm saw in one pass.
@@ -289,6 +252,11 @@ impl Network {
             }
         }
     }
+
+    /// The shape of one sample at a node's output.
+    pub(crate) fn shape(&self, node: usize) -> Shape {
+        self.plan.shapes[node]
+    }
 }
 
 /// Mean and unbiased variance of a whole batch from those of its parts (Chan et al. 1979).
@@ -308,259 +276,6 @@ fn combine(parts: &[&BatchStatistics]) -> (Tensor<1>, Tensor<1>) {
         mean.clone(),
         variance * (total as f32 / (total.max(2) - 1) as f32),
     )
-}
-
-impl Layer {
-    fn new(graph: &Graph, index: usize, weights: &Weights, device: &Device) -> Layer {
-        let node = &graph.nodes[index];
-        let data = |name: &str| {
-            let tensor = weights.get(&format!("{}.{name}", node.name))?;
-            Some(TensorData::new(tensor.data.clone(), tensor.shape.clone()))
-        };
-        // A parameter's id is its place: optimizer states are stored under it.
-        let id = |slot: u64| ParamId::from(index as u64 * 8 + slot);
-        let vector =
-            |name: &str, slot: u64| data(name).map(|data| param::<1>(id(slot), data, device));
-        let conv = matches!(node.op, Op::Conv { .. });
-        let dense = matches!(node.op, Op::Dense { .. });
-        let norm = matches!(node.op, Op::BatchNorm { .. });
-        Layer {
-            kernel: data("weight")
-                .filter(|_| conv)
-                .map(|d| param(id(0), d, device)),
-            matrix: data("weight")
-                .filter(|_| dense)
-                .map(|d| param(id(1), d, device)),
-            scale: data("weight")
-                .filter(|_| norm)
-                .map(|d| param(id(2), d, device)),
-            bias: vector("bias", 3),
-            mean: vector("mean", 4),
-            variance: vector("var", 5),
-        }
-    }
-
-    fn tracked(&self) -> Layer {
-        Layer {
-            kernel: tracked(&self.kernel),
-            matrix: tracked(&self.matrix),
-            scale: tracked(&self.scale),
-            bias: tracked(&self.bias),
-            mean: constant(&self.mean),
-            variance: constant(&self.variance),
-        }
-    }
-
-    fn save(&self, node: &str, weights: &mut Weights) {
-        save(weights, node, "weight", &self.kernel);
-        save(weights, node, "weight", &self.matrix);
-        save(weights, node, "weight", &self.scale);
-        save(weights, node, "bias", &self.bias);
-        save(weights, node, "mean", &self.mean);
-        save(weights, node, "var", &self.variance);
-    }
-
-    fn conv(&self, x: Tensor<4>, form: ConvForm, mode: Mode) -> Tensor<4> {
-        let kernel = self
-            .kernel
-            .as_ref()
-            .expect("a convolution has a kernel")
-            .val();
-        let bias = self.bias.as_ref().map(|b| b.val());
-        let [n, c, h, w] = x.dims();
-        let pads = form.padding.resolve([h, w], form.kernel, form.stride);
-        let padded = [pads.top, pads.left, pads.bottom, pads.right] != [0; 4];
-        let pointwise = form.kernel == [1, 1] && form.stride == 1 && form.groups == 1 && !padded;
-        if pointwise && matches!(mode, Mode::Training { .. }) {
-            // The same as a product of matrices, whose gradients are two more. conv2d's own weight
-            // gradient is a convolution with a kernel as large as the map, and many times slower.
-            let [out, ..] = kernel.dims();
-            let y = kernel.reshape([1, out, c]).matmul(x.reshape([n, c, h * w]));
-            let y = y.reshape([n, out, h, w]);
-            return match bias {
-                Some(bias) => y + bias.reshape([1, out, 1, 1]),
-                None => y,
-            };
-        }
-        let padding = [(pads.top, pads.bottom), (pads.left, pads.right)];
-        let stride = [form.stride; 2];
-        conv2d(
-            x,
-            kernel,
-            bias,
-            ConvOptions::new_with_padding(stride, padding, [1; 2], form.groups),
-        )
-    }
-
-    fn norm(&self, x: Tensor<4>, eps: f64, mode: Mode) -> (Tensor<4>, Option<BatchStatistics>) {
-        let value = |p: &Option<Param<Tensor<1>>>| {
-            p.as_ref().expect("a batch norm has four parameters").val()
-        };
-        let (scale, bias) = (value(&self.scale), value(&self.bias));
-        if let Mode::Training {
-            norm: Norm::Batch, ..
-        } = mode
-        {
-            let [n, _, h, w] = x.dims();
-            let seen = batch_norm_train(x, scale, bias, eps);
-            let (mean, variance) = (seen.mean, seen.variance);
-            let statistics = BatchStatistics {
-                node: 0,
-                count: n * h * w,
-                mean,
-                variance,
-            };
-            (seen.output, Some(statistics))
-        } else {
-            let (mean, variance) = (value(&self.mean), value(&self.variance));
-            (batch_norm(x, scale, bias, mean, variance, eps), None)
-        }
-    }
-
-    fn dense(&self, x: Tensor<2>) -> Tensor<2> {
-        let matrix = self
-            .matrix
-            .as_ref()
-            .expect("a dense layer has a matrix")
-            .val();
-        let bias = self.bias.as_ref().expect("a dense layer has a bias").val();
-        let [out, _] = matrix.dims();
-        x.matmul(matrix.transpose()) + bias.reshape([1, out])
-    }
-}
-
-/// The numbers of an [`Op::Conv`].
-struct ConvForm {
-    kernel: [usize; 2],
-    stride: usize,
-    padding: Padding,
-    groups: usize,
-}
-
-impl Dropout {
-    fn apply(&self, node: usize, p: f64, x: Value) -> Value {
-        match x {
-            Value::Map(x) => {
-                let shape = x.dims();
-                let mask = self.mask(node, p, shape[0], shape[1..].iter().product());
-                let mask = Tensor::from_data(TensorData::new(mask, shape), &x.device());
-                Value::Map(x * mask)
-            }
-            Value::Features(x) => {
-                let shape = x.dims();
-                let mask = self.mask(node, p, shape[0], shape[1]);
-                let mask = Tensor::from_data(TensorData::new(mask, shape), &x.device());
-                Value::Features(x * mask)
-            }
-        }
-    }
-
-    fn mask(&self, node: usize, p: f64, rows: usize, row_len: usize) -> Vec<f32> {
-        let kept = 1.0 / (1.0 - p as f32);
-        let mut mask = Vec::with_capacity(rows * row_len);
-        for row in self.first_row..self.first_row + rows {
-            let position = [self.step, row as u64, node as u64];
-            let mut rng = generator(self.seed, Purpose::Dropout, position);
-            mask.extend((0..row_len).map(|_| if unit(&mut rng) < p as f32 { 0.0 } else { kept }));
-        }
-        mask
-    }
-}
-
-fn param<const D: usize>(id: ParamId, data: TensorData, device: &Device) -> Param<Tensor<D>> {
-    Param::initialized(id, Tensor::from_data(data, device))
-}
-
-fn tracked<const D: usize>(param: &Option<Param<Tensor<D>>>) -> Option<Param<Tensor<D>>> {
-    param
-        .as_ref()
-        .map(|p| Param::initialized(p.id, p.val().autodiff().require_grad()))
-}
-
-fn constant<const D: usize>(param: &Option<Param<Tensor<D>>>) -> Option<Param<Tensor<D>>> {
-    param
-        .as_ref()
-        .map(|p| Param::initialized(p.id, p.val().autodiff()))
-}
-
-fn save<const D: usize>(
-    weights: &mut Weights,
-    node: &str,
-    name: &str,
-    param: &Option<Param<Tensor<D>>>,
-) {
-    if let Some(param) = param {
-        let tensor = param.val();
-        let shape = tensor.dims().to_vec();
-        weights.insert(
-            format!("{node}.{name}"),
-            models::Tensor {
-                shape,
-                data: floats(tensor),
-            },
-        );
-    }
-}
-
-/// A tensor's values in row-major order.
-pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor
-        .into_data()
-        .try_into_vec()
-        .expect("the tensors here hold f32")
-}
-
-fn activate<const D: usize>(f: Activation, x: Tensor<D>) -> Tensor<D> {
-    match f {
-        Activation::Relu => relu(x),
-        // Inference: one pass. Training: clamp's gradient takes many, those of two relus fewer.
-        Activation::Relu6 if !x.is_autodiff() => x.clamp(0.0, 6.0),
-        Activation::Relu6 => relu(relu(x).neg().add_scalar(6.0)).neg().add_scalar(6.0),
-    }
-}
-
-fn add(a: Value, b: Value) -> Value {
-    match (a, b) {
-        (Value::Map(a), Value::Map(b)) => Value::Map(a + b),
-        (Value::Features(a), Value::Features(b)) => Value::Features(a + b),
-        _ => unreachable!("shape inference lets only equal shapes be added"),
-    }
-}
-
-impl Value {
-    /// A batch from numbers: `shape` is one sample's.
-    pub(crate) fn new(data: Vec<f32>, shape: Shape, device: &Device) -> Value {
-        let batch = data.len() / shape.len();
-        match shape {
-            Shape::Map {
-                channels,
-                height,
-                width,
-            } => {
-                let data = TensorData::new(data, [batch, channels, height, width]);
-                Value::Map(Tensor::from_data(data, device))
-            }
-            Shape::Features(features) => Value::Features(Tensor::from_data(
-                TensorData::new(data, [batch, features]),
-                device,
-            )),
-        }
-    }
-
-    /// The numbers of a batch.
-    pub(crate) fn floats(self) -> Vec<f32> {
-        match self {
-            Value::Map(x) => floats(x),
-            Value::Features(x) => floats(x),
-        }
-    }
-}
-
-impl Network {
-    /// The shape of one sample at a node's output.
-    pub(crate) fn shape(&self, node: usize) -> Shape {
-        self.plan.shapes[node]
-    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::Backend;
 use crate::initialize::initialize;
+use crate::random::{Purpose, generator};
 use crate::random::{between, normal};
 use crate::step::{Lesson, learn};
 use crate::trainer::device;
+use crate::value::floats;
 
 const BACKENDS: [Backend; 2] = [Backend::Flex, Backend::Ndarray];
 

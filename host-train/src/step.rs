@@ -8,8 +8,10 @@ use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use models::LabelSet;
 
+use crate::dropout::Dropout;
 use crate::loader::in_order;
-use crate::network::{BatchStatistics, Dropout, Mode, Network, Norm, Value, floats};
+use crate::network::{BatchStatistics, Mode, Network, Norm};
+use crate::value::{Value, floats};
 
 /// How a batch is learned from.
 #[derive(Clone, Copy, Debug)]

@@ -142,7 +142,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         None => args.new_config()?,
     };
-    let run = Run::lock(&args.out)?;
     let stop = stop_on_signals()?;
     let data = data::read(&config)?;
     let (trained, validated) = (data.train.samples.len(), data.validation.samples.len());
@@ -152,7 +151,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         config.data.display()
     );
     eprintln!("{trained} photos to train on, {validated} to validate on");
+    let run = Run::lock(&args.out)?;
     if begun.is_none() {
+        let meanwhile = run::begun(&args.out)?.is_some();
+        ensure!(!meanwhile, "{shown}: another process has begun a run there");
         run.begin(&config, &data.train.labels)?;
     }
     match trainer::train(&config, &data, &run, stop) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
+use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use models::{Graph, LabelSet, PreprocessSpec, zoo};
 
@@ -139,6 +140,16 @@ struct Stage<'a> {
     first_epoch: u32,
     lesson: Lesson,
     norm_momentum: f32,
+}
+
+/// Sums over the rows of an epoch.
+#[derive(Default)]
+struct Taught {
+    rows: usize,
+    correct: usize,
+    loss: f64,
+    /// Learning rate of the last step.
+    lr: f64,
 }
 
 impl Trainer<'_> {
@@ -283,58 +294,17 @@ impl Trainer<'_> {
         let started = Instant::now();
         let first = self.state.epochs;
         while self.state.epochs < last {
-            let epoch = self.state.epochs;
             let begun = Instant::now();
-            let mut order: Vec<usize> = (0..material.len()).collect();
-            let position = [u64::from(epoch), 0, 0];
-            shuffle(
-                &mut generator(self.config.seed, Purpose::Order, position),
-                &mut order,
-            );
-            let parts = split(order.len(), batches_per_epoch);
-            let batches: Vec<&[usize]> = parts.into_iter().map(|part| &order[part]).collect();
-            let progress = Progress::new("training", "images", order.len() as u64);
-            let (mut loss, mut correct, mut seen, mut lr) = (0.0, 0usize, 0usize, 0.0);
-            let before = u64::from(epoch - stage.first_epoch) * batches_per_epoch as u64;
-            let mut step = 0;
-            material.each_batch(epoch, &batches, &mut |items, rows| {
-                if self.stop.load(Ordering::Relaxed) {
-                    bail!(Stopped);
-                }
-                lr = learning_rate(stage.config, before + step, steps);
-                let lesson = Lesson {
-                    step: self.state.steps,
-                    ..stage.lesson
-                };
-                let learned = learn(&network, &self.device, lesson, items, rows)?;
-                ensure!(
-                    learned.loss.is_finite(),
-                    "the loss is no number any more in epoch {}: try a lower --lr",
-                    epoch + 1
-                );
-                // burn's optimizers want autodiff tensors, though nothing is recorded here.
-                let changed = optimizer.step(lr, network.clone().train(), learned.gradients);
-                network = changed.valid();
-                network.update_statistics(&learned.statistics, stage.norm_momentum);
-                self.state.steps += 1;
-                step += 1;
-                seen += items.len();
-                correct += learned.correct;
-                loss += learned.loss * items.len() as f64;
-                progress.advance(items.len() as u64);
-                progress.message(format!("loss {:.3}", loss / seen as f64));
-                Ok(())
-            })?;
-            progress.finish();
+            let taught = self.learn_epoch(&mut network, &mut optimizer, stage, steps, material)?;
             let score = material.validate(&network)?;
             self.state.epochs += 1;
-            let rows = seen.max(1) as f64;
+            let rows = taught.rows.max(1) as f64;
             self.state.history.push(Epoch {
                 epoch: self.state.epochs,
                 stage: stage.name.to_owned(),
-                lr,
-                train_loss: loss / rows,
-                train_accuracy: correct as f64 / rows,
+                lr: taught.lr,
+                train_loss: taught.loss / rows,
+                train_accuracy: taught.correct as f64 / rows,
                 val_loss: score.map(|s| s.loss),
                 val_item_accuracy: score.map(|s| s.item_accuracy),
                 val_category_accuracy: score.map(|s| s.category_accuracy),
@@ -342,10 +312,63 @@ impl Trainer<'_> {
             });
             let done = f64::from(self.state.epochs - first);
             let left = f64::from(last - self.state.epochs) * started.elapsed().as_secs_f64() / done;
-            self.report(seen, left);
+            self.report(taught.rows, left);
             self.keep(&network, &optimizer, self.state.epochs == last)?;
         }
         Ok(())
+    }
+
+    /// Learns from every batch of one epoch; the stage has `steps` steps.
+    fn learn_epoch(
+        &mut self,
+        network: &mut Network,
+        optimizer: &mut ModuleOptimizer,
+        stage: &Stage,
+        steps: u64,
+        material: &dyn Material,
+    ) -> Result<Taught> {
+        let epoch = self.state.epochs;
+        let mut order: Vec<usize> = (0..material.len()).collect();
+        let position = [u64::from(epoch), 0, 0];
+        shuffle(
+            &mut generator(self.config.seed, Purpose::Order, position),
+            &mut order,
+        );
+        let parts = split(order.len(), order.len().div_ceil(stage.config.batch));
+        let batches: Vec<&[usize]> = parts.into_iter().map(|part| &order[part]).collect();
+        let progress = Progress::new("training", "images", order.len() as u64);
+        let mut step = u64::from(epoch - stage.first_epoch) * batches.len() as u64;
+        let mut taught = Taught::default();
+        material.each_batch(epoch, &batches, &mut |items, rows| {
+            if self.stop.load(Ordering::Relaxed) {
+                bail!(Stopped);
+            }
+            taught.lr = learning_rate(stage.config, step, steps);
+            let lesson = Lesson {
+                step: self.state.steps,
+                ..stage.lesson
+            };
+            let learned = learn(network, &self.device, lesson, items, rows)?;
+            ensure!(
+                learned.loss.is_finite(),
+                "the loss is no number any more in epoch {}: try a lower --lr",
+                epoch + 1
+            );
+            // burn's optimizers want autodiff tensors, though nothing is recorded here.
+            let changed = optimizer.step(taught.lr, network.clone().train(), learned.gradients);
+            *network = changed.valid();
+            network.update_statistics(&learned.statistics, stage.norm_momentum);
+            self.state.steps += 1;
+            step += 1;
+            taught.rows += items.len();
+            taught.correct += learned.correct;
+            taught.loss += learned.loss * items.len() as f64;
+            progress.advance(items.len() as u64);
+            progress.message(format!("loss {:.3}", taught.loss / taught.rows as f64));
+            Ok(())
+        })?;
+        progress.finish();
+        Ok(taught)
     }
 
     /// One line about the epoch that ended.
@@ -379,7 +402,7 @@ impl Trainer<'_> {
     fn keep(
         &mut self,
         network: &Network,
-        optimizer: &burn::optim::ModuleOptimizer,
+        optimizer: &ModuleOptimizer,
         must_save: bool,
     ) -> Result<()> {
         let due = must_save || self.saved.elapsed() >= SAVE_INTERVAL;

@@ -1,0 +1,59 @@
+//! What flows between the nodes of a network.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use models::graph::Shape;
+
+/// What flows between nodes, with the batch as first dimension.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// `[batch, channels, height, width]`
+    Map(Tensor<4>),
+    /// `[batch, features]`
+    Features(Tensor<2>),
+}
+
+impl Value {
+    /// A batch from numbers: `shape` is one sample's.
+    pub(crate) fn new(data: Vec<f32>, shape: Shape, device: &Device) -> Value {
+        let batch = data.len() / shape.len();
+        match shape {
+            Shape::Map {
+                channels,
+                height,
+                width,
+            } => {
+                let data = TensorData::new(data, [batch, channels, height, width]);
+                Value::Map(Tensor::from_data(data, device))
+            }
+            Shape::Features(features) => Value::Features(Tensor::from_data(
+                TensorData::new(data, [batch, features]),
+                device,
+            )),
+        }
+    }
+
+    /// The numbers of a batch.
+    pub(crate) fn floats(self) -> Vec<f32> {
+        match self {
+            Value::Map(x) => floats(x),
+            Value::Features(x) => floats(x),
+        }
+    }
+}
+
+/// A tensor's values in row-major order.
+pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor
+        .into_data()
+        .try_into_vec()
+        .expect("the tensors here hold f32")
+}
+
+/// The sum of two values of one shape.
+pub(crate) fn add(a: Value, b: Value) -> Value {
+    match (a, b) {
+        (Value::Map(a), Value::Map(b)) => Value::Map(a + b),
+        (Value::Features(a), Value::Features(b)) => Value::Features(a + b),
+        _ => unreachable!("shape inference lets only equal shapes be added"),
+    }
+}
