@@ -168,7 +168,7 @@ impl HeadConfig {
         HeadConfig {
             views: 4,
             standardize: false,
-            discriminant: 0.15,
+            discriminant: 0.05,
             stage: StageConfig {
                 epochs: 60,
                 batch: 64,
