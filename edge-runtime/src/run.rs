@@ -13,6 +13,7 @@ use boards::{Destination, Profile};
 use inference::Classifier;
 use models::Bundle;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,9 +73,13 @@ impl Observer for Journal {
                 let category = self.verdicts.remove(&track);
                 let name = category.map_or("nothing known", |c| self.categories[c].as_str());
                 match end {
-                    End::Fired(gate) => println!("item {track}: {name}, gate {}", self.gates[gate]),
-                    End::PassedThrough => println!("item {track}: {name}, passes through"),
-                    End::Rejected(reason) => println!("item {track}: {name}, rejected: {reason}"),
+                    End::Fired(gate) => {
+                        say(&format!("item {track}: {name}, gate {}", self.gates[gate]))
+                    }
+                    End::PassedThrough => say(&format!("item {track}: {name}, passes through")),
+                    End::Rejected(reason) => {
+                        say(&format!("item {track}: {name}, rejected: {reason}"))
+                    }
                 }
                 match (end, category) {
                     (End::Rejected(reason), _) => *self.rejected.entry(reason).or_default() += 1,
@@ -108,23 +113,23 @@ impl Observer for Journal {
 
 impl Journal {
     fn summary(&self) {
-        println!(
+        say(&format!(
             "\n{} frames, {} of them dropped; {} views could not be classified",
             self.frames + self.dropped,
             self.dropped,
             self.failed
-        );
+        ));
         for (category, n) in &self.sorted {
-            println!("{n:>7}  {}", self.categories[*category]);
+            say(&format!("{n:>7}  {}", self.categories[*category]));
         }
         for (reason, n) in &self.rejected {
-            println!("{n:>7}  rejected: {reason}");
+            say(&format!("{n:>7}  rejected: {reason}"));
         }
-        println!(
+        say(&format!(
             "{} gate movements, the latest {:.1} ms after its time",
             self.switched,
             self.latest_us as f64 / 1000.0
-        );
+        ));
     }
 }
 
@@ -149,7 +154,7 @@ pub(crate) fn plan(args: &Args) -> anyhow::Result<Plan> {
             Destination::Gate(gate) => &board.gates()[*gate].name,
             Destination::PassThrough => "passes through",
         };
-        println!("{category}: {way}");
+        say(&format!("{category}: {way}"));
     }
     Ok(Plan {
         board,
@@ -198,11 +203,16 @@ pub(crate) fn run(
         observer: &journal,
         clock: Clock::Monotonic,
     };
-    println!("running; Ctrl-C ends it");
+    say("running; Ctrl-C ends it");
     let result = runtime.run(&stop);
     let journal = journal.into_inner().unwrap_or_else(PoisonError::into_inner);
     journal.summary();
     result
+}
+
+/// Prints a line; a reader that has gone away (as `| head` does) is no reason to stop sorting.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Longest time of each of the board's gates.

@@ -15,7 +15,8 @@
 //!   everything that could lie in front of the gate is known.
 //!
 //! # Rules
-//! - An item in doubt is rejected: no usable view, or no category with enough score.
+//! - An item in doubt is rejected: no usable view, no category with enough score, or so long that
+//!   it must be several that touch.
 //! - Firing times follow from capture instants, however late the classification comes. When a gate
 //!   can no longer be opened in time, the item is late and rejected: never a late shot at the next.
 //! - A firing that could move an item with another destination, or with none yet, is not released;
@@ -126,9 +127,9 @@ pub(crate) enum Reason {
     Unseen,
     /// No category has enough score.
     Doubtful,
-    /// Its firing could have moved another item.
+    /// It cannot be told from its neighbours, or its firing could have moved one of them.
     Crowded,
-    /// It was decided too late for its gate.
+    /// Its scores came too late for its gate, or had not come at all by then.
     Late,
     /// The camera was lost before it was decided.
     CameraLost,
@@ -174,6 +175,8 @@ const SLACK_US: i64 = 2_000;
 const GIVE_UP_US: i64 = 3_000_000;
 /// Items are forgotten this far behind the last gate.
 const BEYOND_MM: f64 = 200.0;
+/// What is longer than this share of the view is taken for several items that touch.
+const MAX_LENGTH_SHARE: f64 = 0.6;
 /// Around a detection, what is classified with it.
 const MARGIN_PX: u32 = 4;
 
@@ -323,9 +326,20 @@ impl Line {
             let position_mm = track.place_mm() + self.config.belt.travel_mm(self.now_us);
             let waits = track.in_flight > 0 && self.now_us < self.last_call_us(track);
             if is_certain(track) || (position_mm >= self.config.decision_mm && !waits) {
-                let verdict = self.config.routes.judge(&track.votes);
+                let verdict = self.judge(track);
                 self.conclude(index, verdict, out);
             }
+        }
+    }
+
+    fn judge(&self, track: &Track) -> Result<usize, Reason> {
+        if track.length_mm() > MAX_LENGTH_SHARE * 2.0 * self.config.geometry.half_length_mm() {
+            return Err(Reason::Crowded);
+        }
+        match self.config.routes.judge(&track.votes) {
+            // It was seen, but its scores have not come in time.
+            Err(Reason::Unseen) if track.in_flight > 0 => Err(Reason::Late),
+            verdict => verdict,
         }
     }
 

@@ -18,7 +18,8 @@ pub(crate) struct Routes {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RouteError {
     #[error(
-        "the board has a route for the category {0:?}, which the bundle does not know (it has: {1})"
+        "the board has a route for the category {0:?}, which the bundle does not know: copy the board file and \
+         write the bundle's own categories under [routes] ({1})"
     )]
     UnknownCategory(String, String),
 }

@@ -125,6 +125,12 @@ impl Track {
         (rear + front) / 2.0
     }
 
+    /// Its length along the belt.
+    pub(crate) fn length_mm(&self) -> f64 {
+        let [rear, front] = self.ends_mm();
+        front - rear
+    }
+
     /// How far the ends are from those of a detection; `None` when it is out of the question.
     fn distance_mm(&self, span: &Span, travel_mm: f64) -> Option<f64> {
         let apart =
@@ -223,7 +229,7 @@ impl Tracks {
         self.list.retain(|t| {
             let open = t.state == State::Watched;
             let doubtful = !t.is_confirmed() && t.missed >= DOUBTFUL_MISSES;
-            !doubtful && !(open && t.is_part())
+            !(doubtful || open && t.is_part())
         });
     }
 

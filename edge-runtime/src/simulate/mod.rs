@@ -14,7 +14,7 @@ use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
 use crate::line::{Line, LineConfig, Routes};
 use crate::recognise::{Nobody, Recognise};
-use crate::run::max_on_us;
+use crate::run::{max_on_us, say};
 use crate::runtime::Runtime;
 use anyhow::{Context, bail};
 use boards::Profile;
@@ -25,6 +25,8 @@ use ledger::{Ledger, Truth};
 use models::{Bundle, LabelSet};
 use report::{ClockKind, Document, Report};
 use simulator::{GatePlace, Spacing, View, World, WorldConfig, drawn};
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,7 +63,7 @@ pub(crate) struct Args {
     /// A board profile; without it, one gate per category and a belt as fast as the rate needs
     #[arg(long, value_name = "FILE")]
     board: Option<PathBuf>,
-    /// Items are turned by up to this angle either way [default: 180 for drawn items, 15 for photos]
+    /// Items are turned by up to this angle either way [default: 180 for drawn items, 5 for photos]
     #[arg(long, value_name = "DEG")]
     turn: Option<f64>,
     /// This share of the items touches the one before, from 0 to 1
@@ -93,6 +95,8 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     check(args)?;
+    // Opened now: a report that cannot be written should not be found out after the run.
+    let json = args.json.as_deref().map(create).transpose()?;
     let bundle = open_bundle(args)?;
     let setup = Setup::new(args, bundle.as_ref())?;
     let mut recognise: Box<dyn Recognise> = match &bundle {
@@ -109,22 +113,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if bundle.is_some() {
         println!("{}", report.table(clock));
     } else {
-        println!(
+        say(&format!(
             "{} items passed; no bundle, so nothing was sorted",
             report.items
-        );
+        ));
     }
-    if let Some(file) = &args.json {
+    if let (Some(mut json), Some(file)) = (json, &args.json) {
         let document = Document {
             clock,
             seed: args.seed,
             report: &report,
         };
         let text = serde_json::to_string_pretty(&document)? + "\n";
-        std::fs::write(file, text)
+        json.write_all(text.as_bytes())
             .with_context(|| format!("{}: cannot write the report", file.display()))?;
     }
     Ok(())
+}
+
+fn create(file: &Path) -> anyhow::Result<File> {
+    File::create(file).with_context(|| format!("{}: cannot write the report", file.display()))
 }
 
 fn check(args: &Args) -> anyhow::Result<()> {
@@ -194,7 +202,7 @@ impl Setup {
             let folder = Path::new(&args.items);
             let split = args.split.as_deref();
             let (feed, labels) = PhotoFeed::open(folder, split, known, (args.seed, args.count))?;
-            (Box::new(feed), labels, 15.0)
+            (Box::new(feed), labels, 5.0)
         };
         let categories = match bundle {
             Some(bundle) => bundle.manifest.labels.categories(),
