@@ -22,7 +22,7 @@ pub(crate) struct TrainConfig {
     /// A label file or the name of a built-in set; without, labels come from the data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) labels: Option<String>,
-    /// Split to train on; without, all photos that are not validated on.
+    /// Splits to train on, separated by commas; without, all photos that are not validated on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) split: Option<String>,
     /// Split to validate on; without, a part of the photos is put aside.
@@ -210,7 +210,7 @@ impl FullConfig {
             stage: StageConfig {
                 epochs: 0,
                 batch: 32,
-                lr: 1e-4,
+                lr: 3e-5,
                 warmup: 0.1,
                 weight_decay: 0.02,
                 label_smoothing: 0.1,
@@ -351,7 +351,7 @@ impl AugmentConfig {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn config(head: Option<HeadConfig>) -> TrainConfig {

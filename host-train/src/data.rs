@@ -68,18 +68,34 @@ pub(crate) fn read(config: &TrainConfig) -> Result<Data> {
 /// The splits that the settings name; else those called `train` and `val`; else a seeded one.
 pub(crate) fn split(config: &TrainConfig, all: &Dataset) -> Result<(Dataset, Dataset)> {
     let splits = all.splits();
-    let known = |name: &str| splits.iter().any(|(split, _)| split == name);
-    let named = |chosen: &Option<String>, usual: &str| {
-        chosen
-            .clone()
-            .or_else(|| known(usual).then(|| usual.to_owned()))
+    let usual = |name: &str| {
+        let known = splits.iter().any(|(split, _)| split == name);
+        known.then(|| name.to_owned())
     };
-    let train = match named(&config.split, "train") {
-        Some(name) => all.subset(&name)?,
+    let chosen = config.split.clone().or_else(|| usual("train"));
+    let names: Vec<&str> = chosen
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(str::trim)
+        .collect();
+    let mut train = match names.split_first() {
+        Some((first, _)) => all.subset(first)?,
         None => all.clone(),
     };
-    match named(&config.val_split, "val").filter(|val| config.split.as_ref() != Some(val)) {
-        Some(name) => Ok((train, all.subset(&name)?)),
+    for name in names.iter().skip(1) {
+        train.samples.extend(all.subset(name)?.samples);
+    }
+    let validation = config.val_split.clone().or_else(|| usual("val"));
+    match validation.filter(|name| !names.contains(&name.as_str())) {
+        Some(name) => {
+            if names.is_empty() {
+                // Nothing was chosen to train on: all but what is validated on.
+                train
+                    .samples
+                    .retain(|sample| sample.split.as_deref() != Some(&name));
+            }
+            Ok((train, all.subset(&name)?))
+        }
         None if config.val_fraction > 0.0 => Ok(train.split(config.seed, config.val_fraction)?),
         None => {
             let mut nothing = train.clone();
@@ -158,5 +174,69 @@ mod tests {
             error.contains("no-such-labels") && error.contains("huawei-40"),
             "{error}"
         );
+    }
+
+    /// Photos `n.png` of one item, each in the split named with it.
+    fn dataset(splits: &[Option<&str>]) -> Dataset {
+        let items = vec![("metal".to_owned(), "can".to_owned())];
+        let sample = |(n, split): (usize, &Option<&str>)| dataset::Sample {
+            path: format!("{n}.png").into(),
+            item: 0,
+            group: None,
+            split: split.map(str::to_owned),
+        };
+        Dataset {
+            root: "photos".into(),
+            labels: LabelSet::new("one", items).unwrap(),
+            samples: splits.iter().enumerate().map(sample).collect(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The numbers of photos to train and to validate on.
+    #[track_caller]
+    fn check_split(
+        splits: &[Option<&str>],
+        [train, val]: [Option<&str>; 2],
+        val_fraction: f64,
+        expect: [usize; 2],
+    ) {
+        let mut config = crate::config::tests::config(None);
+        config.split = train.map(str::to_owned);
+        config.val_split = val.map(str::to_owned);
+        config.val_fraction = val_fraction;
+        let (train, validation) = split(&config, &dataset(splits)).unwrap();
+        assert_eq!([train.samples.len(), validation.samples.len()], expect);
+        assert!(
+            train
+                .samples
+                .iter()
+                .all(|sample| !validation.samples.contains(sample))
+        );
+    }
+
+    #[test]
+    fn splits_are_those_named_or_the_usual_ones_or_made() {
+        let named = [Some("train"), Some("train"), Some("val"), Some("test")];
+        check_split(&named, [None, None], 0.2, [2, 1]);
+        check_split(&named, [None, Some("test")], 0.2, [2, 1]);
+        check_split(&named, [Some("train,val"), None], 0.0, [3, 0]);
+        check_split(&named, [Some("train, val"), Some("test")], 0.0, [3, 1]);
+        check_split(&named, [Some("test"), None], 0.5, [1, 1]);
+        check_split(
+            &[Some("val"), Some("a"), Some("b"), None],
+            [None, None],
+            0.2,
+            [3, 1],
+        );
+        check_split(&[None; 10], [None, None], 0.2, [8, 2]);
+        check_split(&[None; 10], [None, None], 0.0, [10, 0]);
+    }
+
+    #[test]
+    fn an_unknown_split_is_an_error() {
+        let mut config = crate::config::tests::config(None);
+        config.split = Some("nowhere".into());
+        assert!(split(&config, &dataset(&[Some("train")])).is_err());
     }
 }

@@ -80,17 +80,28 @@ struct Trained {
     spec: PreprocessSpec,
 }
 
+/// Photos of a run.
+struct RunPhotos {
+    data: Dataset,
+    /// Whether they were not trained on.
+    unseen: bool,
+}
+
 /// Exports.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let trained = Trained::open(&args.run, &args.checkpoint)?;
     let photos = trained.photos(args.data.as_deref());
     let (graph, weights) = passes::fold_batch_norm(&trained.graph, &trained.weights)?;
     let onnx = encode(&graph, &weights, args.weights)?;
-    trained.prove_parity(&onnx, args.weights, photos.as_ref())?;
+    trained.prove_parity(
+        &onnx,
+        args.weights,
+        photos.as_ref().map(|photos| &photos.data),
+    )?;
     let mut bundle = Bundle::new(trained.manifest(args)?, onnx);
     match &photos {
-        Some(photos) => {
-            let accuracy = trained.measure(&bundle, photos)?;
+        Some(photos) if photos.unseen => {
+            let accuracy = trained.measure(&bundle, &photos.data)?;
             println!(
                 "accuracy on {} {} photos: {:.2}% of items, {:.2}% of categories",
                 accuracy.items,
@@ -100,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             );
             bundle.manifest.accuracy = Some(accuracy);
         }
-        None => println!("accuracy: not measured, as there are no validation photos"),
+        _ => println!("accuracy: not measured, as there are no validation photos"),
     }
     if let Some(path) = &args.onnx {
         write_atomically(path, &bundle.onnx)?;
@@ -144,17 +155,17 @@ impl Trained {
         })
     }
 
-    /// The photos that were validated on (those trained on, if none were), if they are still there.
-    fn photos(&self, folder: Option<&Path>) -> Option<Dataset> {
+    /// The photos that were validated on, or those trained on if none were, if they are still there.
+    fn photos(&self, folder: Option<&Path>) -> Option<RunPhotos> {
         let mut config = self.config.clone();
         config.data = folder.map_or(config.data, Path::to_owned);
-        let read = || -> Result<Dataset> {
+        let read = || -> Result<RunPhotos> {
             let all = dataset::read(&config.data, Some(&self.labels))?;
             let (train, validation) = data::split(&config, &all)?;
-            Ok(if validation.samples.is_empty() {
-                train
-            } else {
-                validation
+            let unseen = !validation.samples.is_empty();
+            Ok(RunPhotos {
+                data: if unseen { validation } else { train },
+                unseen,
             })
         };
         read()

