@@ -27,8 +27,7 @@ pub struct Classifier {
 impl Classifier {
     /// Loads and optimises the network, and runs it once to see that it does.
     ///
-    /// Each frame is computed on `threads` threads; more than 1 needs the crate's feature
-    /// `multithread`. The scores do not depend on it.
+    /// Each frame is computed on `threads` threads. The scores do not depend on it.
     ///
     /// # Errors
     /// The manifest is not valid, the network is no ONNX of a classifier, or it does not fit the

@@ -30,12 +30,6 @@ pub enum InferenceError {
     /// A thread count of 0.
     #[error("a classifier needs at least one thread")]
     NoThreads,
-    /// More than one thread, in a build whose engine has one.
-    #[error(
-        "this build runs a network on one thread, not {0}; ask for one, or build with the feature \
-         inference/multithread"
-    )]
-    SingleThreaded(usize),
     /// The network is no ONNX that can be loaded and run.
     #[error("the bundle's network cannot be run: {0}")]
     Network(String),

@@ -80,10 +80,7 @@ pub(crate) fn executor(threads: usize) -> Result<Executor, InferenceError> {
     match threads {
         0 => Err(InferenceError::NoThreads),
         1 => Ok(Executor::SingleThread),
-        #[cfg(feature = "multithread")]
         several => quietly(|| Executor::multithread(several)).map_err(InferenceError::Network),
-        #[cfg(not(feature = "multithread"))]
-        several => Err(InferenceError::SingleThreaded(several)),
     }
 }
 

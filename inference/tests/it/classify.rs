@@ -112,7 +112,7 @@ fn no_threads_is_an_error() {
 }
 
 #[test]
-fn two_threads_give_the_same_scores_or_are_refused() {
+fn two_threads_give_the_same_scores() {
     let bundle = bundle(&colour_model(1.0));
     let values: Vec<f32> = (0..SIZE * SIZE * 3).map(|i| i as f32 / 192.0).collect();
     let verdict = |threads| -> Result<Verdict, InferenceError> {
@@ -120,11 +120,7 @@ fn two_threads_give_the_same_scores_or_are_refused() {
             .classify_tensor(&values)?
             .clone())
     };
-    if cfg!(feature = "multithread") {
-        assert_eq!(verdict(2), verdict(1));
-    } else {
-        assert_eq!(verdict(2), Err(InferenceError::SingleThreaded(2)));
-    }
+    assert_eq!(verdict(2), verdict(1));
 }
 
 #[test]
