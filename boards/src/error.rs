@@ -90,12 +90,27 @@ pub enum Problem {
         /// Largest allowed.
         max: f64,
     },
-    /// A gate needs either a line name or a chip and an offset.
-    #[error("gate `{0}` needs either `line`, or `chip` and `offset`")]
+    /// An input or output needs either a line name or a chip and an offset.
+    #[error("{0} needs either `line`, or `chip` and `offset`")]
     NoLine(String),
-    /// Two gates on one line.
-    #[error("gates `{0}` and `{1}` are on the same line")]
+    /// Two inputs or outputs on one line.
+    #[error("{0} and {1} are on the same line")]
     SharedLine(String, String),
+    /// The belt's motion comes from an encoder that is not described, or the other way round.
+    #[error(
+        "`motion = \"encoder\"` and the table [encoder] belong together: one of them is missing"
+    )]
+    EncoderAlone,
+    /// The belt would run away at its own speed.
+    #[error(
+        "`max_speed_mm_s` is {max_speed_mm_s}, which is not above the belt's speed of {speed_mm_s}"
+    )]
+    SpeedLimit {
+        /// The limit.
+        max_speed_mm_s: f64,
+        /// The belt's own speed.
+        speed_mm_s: f64,
+    },
     /// A route or the reject entry names a gate that is not there.
     #[error("`{0}` is no gate of this board (write \"pass through\" for the end of the belt)")]
     UnknownGate(String),

@@ -27,4 +27,7 @@ mod raw;
 mod reader;
 
 pub use error::{Fault, Problem, ProfileError};
-pub use profile::{Belt, Camera, Destination, Direction, Gate, OutputLine, Profile, SIMULATED};
+pub use profile::{
+    Belt, Camera, Destination, Direction, Encoder, Gate, GpioLine, InputLine, MotionSource,
+    PhotoEye, Profile, SIMULATED,
+};

@@ -1,7 +1,7 @@
 //! The resolved profile: names turned into indices, geometry checked.
 
 use crate::error::{Problem, ProfileError};
-use crate::raw::{RawGate, RawProfile};
+use crate::raw::{RawEncoder, RawGate, RawPhotoEye, RawPin, RawProfile};
 use crate::reader::{Faults, Field};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,6 +18,8 @@ pub struct Profile {
     name: String,
     camera: Camera,
     belt: Belt,
+    encoder: Option<Encoder>,
+    photo_eyes: Vec<PhotoEye>,
     gates: Vec<Gate>,
     routes: Vec<(String, Destination)>,
     reject: Destination,
@@ -41,12 +43,71 @@ pub struct Camera {
 /// The belt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Belt {
-    /// Speed.
+    /// Nominal speed.
     pub speed_mm_s: f64,
+    /// Beyond this speed nothing is sorted.
+    pub max_speed_mm_s: f64,
+    /// How its motion is known.
+    pub motion: MotionSource,
     /// Which way items travel in the picture.
     pub direction: Direction,
     /// Where the decision about an item falls, seen from the centre of the view.
     pub decision_mm: f64,
+}
+
+/// How the belt's motion is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MotionSource {
+    /// It always runs at its nominal speed.
+    Fixed,
+    /// From the pulses of the [`Encoder`].
+    Encoder,
+    /// From how items move through the camera's view; the nominal speed is where that starts.
+    Camera,
+}
+
+impl MotionSource {
+    pub(crate) const NAMES: &'static str = "\"fixed\", \"encoder\" or \"camera\"";
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "fixed" => Self::Fixed,
+            "encoder" => Self::Encoder,
+            "camera" => Self::Camera,
+            _ => return None,
+        })
+    }
+}
+
+/// A wheel or roller that gives pulses as the belt moves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Encoder {
+    /// The input that gets them.
+    pub line: InputLine,
+    /// Travel of the belt per pulse.
+    pub mm_per_pulse: f64,
+}
+
+/// A light barrier across the belt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PhotoEye {
+    /// Its name in reports.
+    pub name: String,
+    /// The input that is active while the beam is blocked.
+    pub line: InputLine,
+    /// Distance from the centre of the camera's view.
+    pub position_mm: f64,
+    /// Blocked while the belt travels further than this, it means a jam.
+    pub jam_mm: f64,
+}
+
+/// An input of a GPIO chip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputLine {
+    /// Where it is.
+    pub line: GpioLine,
+    /// Whether the line is low while the input is active.
+    pub active_low: bool,
 }
 
 /// Which way items travel in the picture.
@@ -88,7 +149,7 @@ pub struct Gate {
     /// Its name in routes and reports.
     pub name: String,
     /// The output that moves it.
-    pub line: OutputLine,
+    pub line: GpioLine,
     /// Whether the line is low while the gate is open.
     pub active_low: bool,
     /// Distance from the centre of the camera's view.
@@ -105,9 +166,9 @@ pub struct Gate {
     pub max_on_ms: f64,
 }
 
-/// An output of a GPIO chip.
+/// A line of a GPIO chip.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OutputLine {
+pub enum GpioLine {
     /// By the line's own name.
     Named(String),
     /// By the chip's label (numbers of chips move between kernels) and the line's offset.
@@ -119,7 +180,7 @@ pub enum OutputLine {
     },
 }
 
-impl std::fmt::Display for OutputLine {
+impl std::fmt::Display for GpioLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Named(name) => write!(f, "line {name}"),
@@ -195,6 +256,16 @@ impl Profile {
         &self.belt
     }
 
+    /// Its encoder; there is one exactly when the belt's motion comes from it.
+    pub fn encoder(&self) -> Option<&Encoder> {
+        self.encoder.as_ref()
+    }
+
+    /// Its photo-eyes, in the order of the file.
+    pub fn photo_eyes(&self) -> &[PhotoEye] {
+        &self.photo_eyes
+    }
+
     /// Its gates, in the order of the file.
     pub fn gates(&self) -> &[Gate] {
         &self.gates
@@ -254,10 +325,32 @@ fn quoted(text: &str) -> String {
 
 fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
     let gates: Vec<Option<Gate>> = raw.gates.iter().map(|g| gate(g, faults)).collect();
+    let eyes: Vec<Option<PhotoEye>> = raw
+        .photo_eyes
+        .iter()
+        .map(|e| photo_eye(e, faults))
+        .collect();
+    let encoder_missing = raw.encoder.is_none();
+    let encoder = raw.encoder.as_ref().and_then(|e| encoder(e, faults));
     if raw.gates.is_empty() && raw.camera.is_some() {
         faults.add(1, Problem::NoGates);
     }
-    shared_lines(&raw.gates, &gates, faults);
+    let gate_pins = raw
+        .gates
+        .iter()
+        .map(|g| &g.pin)
+        .zip(gates.iter().map(|g| Some(&g.as_ref()?.line)));
+    let eye_pins = raw
+        .photo_eyes
+        .iter()
+        .map(|e| &e.pin)
+        .zip(eyes.iter().map(|e| Some(&e.as_ref()?.line.line)));
+    let encoder_pin = raw
+        .encoder
+        .iter()
+        .map(|e| &e.pin)
+        .zip(encoder.iter().map(|e| Some(&e.line.line)));
+    shared_lines(gate_pins.chain(eye_pins).chain(encoder_pin), faults);
     let names: BTreeMap<&str, usize> = raw
         .gates
         .iter()
@@ -282,8 +375,22 @@ fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
     let mut decision_line = None;
     let belt = raw.belt.and_then(|b| {
         decision_line = b.decision_mm.as_ref().map(|f| f.line);
+        let (speed, limit) = (b.speed_mm_s?, b.max_speed_mm_s?);
+        if limit.value <= speed.value {
+            let problem = Problem::SpeedLimit {
+                max_speed_mm_s: limit.value,
+                speed_mm_s: speed.value,
+            };
+            faults.add(limit.line, problem);
+        }
+        let motion = b.motion?;
+        if (motion.value == MotionSource::Encoder) == encoder_missing {
+            faults.add(motion.line, Problem::EncoderAlone);
+        }
         Some(Belt {
-            speed_mm_s: b.speed_mm_s?.value,
+            speed_mm_s: speed.value,
+            max_speed_mm_s: limit.value,
+            motion: motion.value,
             direction: b.direction?,
             decision_mm: b.decision_mm?.value,
         })
@@ -302,6 +409,8 @@ fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
         name: raw.name?.value,
         camera: camera?,
         belt: belt?,
+        encoder,
+        photo_eyes: eyes.into_iter().collect::<Option<_>>()?,
         gates: gates.into_iter().collect::<Option<_>>()?,
         routes: routes
             .into_iter()
@@ -312,18 +421,7 @@ fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
 }
 
 fn gate(raw: &RawGate, faults: &mut Faults<'_>) -> Option<Gate> {
-    let line = match (&raw.line, &raw.chip, raw.offset) {
-        (Some(name), None, None) => Some(OutputLine::Named(name.clone())),
-        (None, Some(chip), Some(offset)) => Some(OutputLine::Offset {
-            chip: chip.clone(),
-            offset: offset as u32,
-        }),
-        _ if raw.pin_faulty => None,
-        _ => {
-            faults.add(raw.line_number, Problem::NoLine(raw.name.clone()));
-            None
-        }
-    };
+    let line = gpio_line(&raw.pin, faults);
     let value = |field: &Option<Field<f64>>| field.as_ref().map(|f| f.value);
     if let (Some(lead), Some(hold), Some(max)) = (
         value(&raw.opening_lead_ms),
@@ -341,7 +439,7 @@ fn gate(raw: &RawGate, faults: &mut Faults<'_>) -> Option<Gate> {
     Some(Gate {
         name: raw.name.clone(),
         line: line?,
-        active_low: raw.active_low,
+        active_low: raw.pin.active_low,
         distance_mm: value(&raw.distance_mm)?,
         window_mm: value(&raw.window_mm)?,
         opening_lead_ms: value(&raw.opening_lead_ms)?,
@@ -351,14 +449,58 @@ fn gate(raw: &RawGate, faults: &mut Faults<'_>) -> Option<Gate> {
     })
 }
 
-fn shared_lines(raw: &[RawGate], gates: &[Option<Gate>], faults: &mut Faults<'_>) {
-    for (index, gate) in gates.iter().enumerate() {
-        let Some(gate) = gate else { continue };
-        let earlier = gates[..index].iter().flatten();
-        if let Some(other) = earlier.into_iter().find(|g| g.line == gate.line) {
-            let problem = Problem::SharedLine(other.name.clone(), gate.name.clone());
-            faults.add(raw[index].line_number, problem);
+fn photo_eye(raw: &RawPhotoEye, faults: &mut Faults<'_>) -> Option<PhotoEye> {
+    let line = gpio_line(&raw.pin, faults);
+    Some(PhotoEye {
+        name: raw.name.clone(),
+        line: InputLine {
+            line: line?,
+            active_low: raw.pin.active_low,
+        },
+        position_mm: raw.position_mm.as_ref()?.value,
+        jam_mm: raw.jam_mm.as_ref()?.value,
+    })
+}
+
+fn encoder(raw: &RawEncoder, faults: &mut Faults<'_>) -> Option<Encoder> {
+    let line = gpio_line(&raw.pin, faults);
+    Some(Encoder {
+        line: InputLine {
+            line: line?,
+            active_low: raw.pin.active_low,
+        },
+        mm_per_pulse: raw.mm_per_pulse.as_ref()?.value,
+    })
+}
+
+fn gpio_line(raw: &RawPin, faults: &mut Faults<'_>) -> Option<GpioLine> {
+    match (&raw.line, &raw.chip, raw.offset) {
+        (Some(name), None, None) => Some(GpioLine::Named(name.clone())),
+        (None, Some(chip), Some(offset)) => Some(GpioLine::Offset {
+            chip: chip.clone(),
+            offset: offset as u32,
+        }),
+        _ if raw.faulty => None,
+        _ => {
+            faults.add(raw.line_number, Problem::NoLine(raw.section.clone()));
+            None
         }
+    }
+}
+
+/// Notes every pin that is on the line of one before it.
+fn shared_lines<'r>(
+    pins: impl Iterator<Item = (&'r RawPin, Option<&'r GpioLine>)>,
+    faults: &mut Faults<'_>,
+) {
+    let mut seen: Vec<(&RawPin, &GpioLine)> = Vec::new();
+    for (pin, line) in pins {
+        let Some(line) = line else { continue };
+        if let Some((other, _)) = seen.iter().find(|(_, known)| *known == line) {
+            let problem = Problem::SharedLine(other.section.clone(), pin.section.clone());
+            faults.add(pin.line_number, problem);
+        }
+        seen.push((pin, line));
     }
 }
 
@@ -398,7 +540,10 @@ fn gate_after_decision(gate: &Gate, belt: &Belt, raw: &RawGate, faults: &mut Fau
             opens_at_mm,
             decision_mm: belt.decision_mm,
         };
-        let line = raw.distance_mm.as_ref().map_or(raw.line_number, |f| f.line);
+        let line = raw
+            .distance_mm
+            .as_ref()
+            .map_or(raw.pin.line_number, |f| f.line);
         faults.add(line, problem);
     }
 }

@@ -1,7 +1,7 @@
 //! A profile as it is written, every value with its line; `None` where a fault was noted.
 
 use crate::error::Problem;
-use crate::profile::Direction;
+use crate::profile::{Direction, MotionSource};
 use crate::reader::{Faults, Field, Found, Section};
 use toml::de::DeTable;
 
@@ -10,6 +10,8 @@ pub(crate) struct RawProfile {
     pub(crate) reject: Option<Field<String>>,
     pub(crate) camera: Option<RawCamera>,
     pub(crate) belt: Option<RawBelt>,
+    pub(crate) encoder: Option<RawEncoder>,
+    pub(crate) photo_eyes: Vec<RawPhotoEye>,
     pub(crate) gates: Vec<RawGate>,
     pub(crate) routes: Vec<(String, Field<String>)>,
 }
@@ -24,19 +26,39 @@ pub(crate) struct RawCamera {
 
 pub(crate) struct RawBelt {
     pub(crate) speed_mm_s: Option<Field<f64>>,
+    pub(crate) max_speed_mm_s: Option<Field<f64>>,
+    pub(crate) motion: Option<Field<MotionSource>>,
     pub(crate) direction: Option<Direction>,
     pub(crate) decision_mm: Option<Field<f64>>,
 }
 
-pub(crate) struct RawGate {
+pub(crate) struct RawEncoder {
+    pub(crate) pin: RawPin,
+    pub(crate) mm_per_pulse: Option<Field<f64>>,
+}
+
+pub(crate) struct RawPhotoEye {
     pub(crate) name: String,
+    pub(crate) pin: RawPin,
+    pub(crate) position_mm: Option<Field<f64>>,
+    pub(crate) jam_mm: Option<Field<f64>>,
+}
+
+/// A line of a GPIO chip, and the table it was named in.
+pub(crate) struct RawPin {
+    pub(crate) section: String,
     pub(crate) line_number: usize,
     pub(crate) line: Option<String>,
     pub(crate) chip: Option<String>,
     pub(crate) offset: Option<f64>,
     /// A pin was written, but wrongly: the fault has been noted already.
-    pub(crate) pin_faulty: bool,
+    pub(crate) faulty: bool,
     pub(crate) active_low: bool,
+}
+
+pub(crate) struct RawGate {
+    pub(crate) name: String,
+    pub(crate) pin: RawPin,
     pub(crate) distance_mm: Option<Field<f64>>,
     pub(crate) window_mm: Option<Field<f64>>,
     pub(crate) opening_lead_ms: Option<Field<f64>>,
@@ -46,6 +68,7 @@ pub(crate) struct RawGate {
 }
 
 const MM: (f64, f64) = (1.0, 100_000.0);
+const MM_S: (f64, f64) = (1.0, 20_000.0);
 const MS: (f64, f64) = (0.0, 60_000.0);
 
 impl RawProfile {
@@ -65,6 +88,8 @@ impl RawProfile {
             reject: top.string("reject", faults),
             camera: top.section("camera", faults).map(|s| camera(s, faults)),
             belt: top.section("belt", faults).map(|s| belt(s, faults)),
+            encoder: optional(&mut top, "encoder", faults).map(|s| encoder(s, faults)),
+            photo_eyes: photo_eyes(&mut top, faults),
             gates: gates(&mut top, faults),
             routes: routes(&mut top, faults),
         };
@@ -88,22 +113,109 @@ fn camera(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawCamera {
 fn belt(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawBelt {
     let direction = section.string("direction", faults).and_then(|field| {
         let found = Direction::from_name(&field.value);
-        if found.is_none() {
-            let problem = Problem::WrongType {
-                key: "direction".to_owned(),
-                expected: Direction::NAMES,
-            };
-            faults.add(field.line, problem);
-        }
-        found
+        known(found, "direction", Direction::NAMES, field.line, faults)
     });
+    let motion = match section.optional_string("motion", faults) {
+        Found::Absent => Some(Field {
+            value: MotionSource::Fixed,
+            line: section.line(),
+        }),
+        Found::Bad => None,
+        Found::Good(field) => {
+            let found = MotionSource::from_name(&field.value);
+            known(found, "motion", MotionSource::NAMES, field.line, faults).map(|value| Field {
+                value,
+                line: field.line,
+            })
+        }
+    };
+    let speed_mm_s = section.number("speed_mm_s", MM_S, faults);
+    let fastest = speed_mm_s.as_ref().map_or(MM_S.1, |f| f.value * OVERSPEED);
     let belt = RawBelt {
-        speed_mm_s: section.number("speed_mm_s", (1.0, 20_000.0), faults),
+        max_speed_mm_s: section.number_or(
+            "max_speed_mm_s",
+            fastest,
+            (MM_S.0, MM_S.1 * OVERSPEED),
+            faults,
+        ),
+        speed_mm_s,
+        motion,
         direction,
         decision_mm: section.number("decision_mm", (-50_000.0, 50_000.0), faults),
     };
     section.finish(faults);
     belt
+}
+
+/// Faster than this times its nominal speed, a belt runs away, unless the profile says otherwise.
+const OVERSPEED: f64 = 1.5;
+
+fn known<T>(
+    found: Option<T>,
+    key: &str,
+    expected: &'static str,
+    line: usize,
+    faults: &mut Faults<'_>,
+) -> Option<T> {
+    if found.is_none() {
+        let key = key.to_owned();
+        faults.add(line, Problem::WrongType { key, expected });
+    }
+    found
+}
+
+fn optional<'t>(top: &mut Section<'t>, key: &str, faults: &mut Faults<'_>) -> Option<Section<'t>> {
+    if top.has(key) {
+        top.section(key, faults)
+    } else {
+        None
+    }
+}
+
+fn encoder(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawEncoder {
+    let encoder = RawEncoder {
+        pin: pin(&mut section, faults),
+        mm_per_pulse: section.number("mm_per_pulse", (0.001, 1_000.0), faults),
+    };
+    section.finish(faults);
+    encoder
+}
+
+fn photo_eyes(top: &mut Section<'_>, faults: &mut Faults<'_>) -> Vec<RawPhotoEye> {
+    let Some(mut section) = optional(top, "photo_eyes", faults) else {
+        return Vec::new();
+    };
+    let tables = section.sections(faults).into_iter();
+    let eye = |(name, mut section): (String, Section<'_>)| {
+        let eye = RawPhotoEye {
+            pin: pin(&mut section, faults),
+            position_mm: section.number("position_mm", (-MM.1, MM.1), faults),
+            jam_mm: section.number_or("jam_mm", 600.0, MM, faults),
+            name,
+        };
+        section.finish(faults);
+        eye
+    };
+    tables.map(eye).collect()
+}
+
+fn pin(section: &mut Section<'_>, faults: &mut Faults<'_>) -> RawPin {
+    let line = section.optional_string("line", faults);
+    let chip = section.optional_string("chip", faults);
+    let has_offset = section.has("offset");
+    let offset = has_offset.then(|| section.number("offset", (0.0, 65_535.0), faults));
+    let faulty = matches!(line, Found::Bad)
+        || matches!(chip, Found::Bad)
+        || (has_offset && matches!(offset, Some(None)));
+    RawPin {
+        section: section.title().to_owned(),
+        line_number: section.line(),
+        line: line.into_option().map(|f| f.value),
+        chip: chip.into_option().map(|f| f.value),
+        offset: offset.flatten().map(|f| f.value),
+        faulty,
+        active_low: section.flag("active_low", faults),
+    }
 }
 
 fn gates(top: &mut Section<'_>, faults: &mut Faults<'_>) -> Vec<RawGate> {
@@ -122,20 +234,8 @@ fn gates(top: &mut Section<'_>, faults: &mut Faults<'_>) -> Vec<RawGate> {
 }
 
 fn gate(name: String, mut section: Section<'_>, faults: &mut Faults<'_>) -> RawGate {
-    let line = section.optional_string("line", faults);
-    let chip = section.optional_string("chip", faults);
-    let has_offset = section.has("offset");
-    let offset = has_offset.then(|| section.number("offset", (0.0, 65_535.0), faults));
-    let pin_faulty = matches!(line, Found::Bad)
-        || matches!(chip, Found::Bad)
-        || (has_offset && matches!(offset, Some(None)));
     let gate = RawGate {
-        line_number: section.line(),
-        line: line.into_option().map(|f| f.value),
-        chip: chip.into_option().map(|f| f.value),
-        offset: offset.flatten().map(|f| f.value),
-        pin_faulty,
-        active_low: section.flag("active_low", faults),
+        pin: pin(&mut section, faults),
         distance_mm: section.number("distance_mm", MM, faults),
         window_mm: section.number_or("window_mm", 40.0, MM, faults),
         opening_lead_ms: section.number("opening_lead_ms", MS, faults),

@@ -60,6 +60,11 @@ impl<'t> Section<'t> {
         }
     }
 
+    /// The table's name as it stands in the file.
+    pub(crate) fn title(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn line(&self) -> usize {
         self.line
     }

@@ -84,7 +84,7 @@ fn a_good_profile_resolves() {
     assert_eq!(profile.reject(), Destination::PassThrough);
     assert_eq!(profile.gates()[0].window_mm, 40.0);
     assert_eq!(profile.view_length_mm(), 400.0);
-    let line = OutputLine::Offset {
+    let line = GpioLine::Offset {
         chip: "chip".into(),
         offset: 4,
     };
@@ -126,7 +126,12 @@ fn single_faults_are_named_with_their_line() {
         expected: "two numbers, [a, b]",
     };
     check("view_mm = [400, 300]", "view_mm = 400", 8, kind);
-    check("line = \"A\"\n", "", 13, Problem::NoLine("a".into()));
+    check(
+        "line = \"A\"\n",
+        "",
+        13,
+        Problem::NoLine("[gates.a]".into()),
+    );
     check(
         "x = \"a\"",
         "x = \"c\"",
@@ -156,8 +161,62 @@ fn single_faults_are_named_with_their_line() {
         "line = \"A\"",
         both,
         21,
-        Problem::SharedLine("a".into(), "b".into()),
+        Problem::SharedLine("[gates.a]".into(), "[gates.b]".into()),
     );
+}
+
+#[test]
+fn the_belts_motion_and_its_inputs_resolve() {
+    let inputs = r#"[encoder]
+line = "E"
+mm_per_pulse = 0.5
+[photo_eyes.exit]
+line = "F"
+active_low = true
+position_mm = 900
+[routes]"#;
+    let text = GOOD.replacen("[routes]", inputs, 1).replacen(
+        "decision_mm",
+        "motion = \"encoder\"\ndecision_mm",
+        1,
+    );
+    let profile = Profile::from_toml("t.toml", &text).unwrap();
+    assert_eq!(profile.belt().motion, MotionSource::Encoder);
+    assert_eq!(profile.belt().max_speed_mm_s, 600.0);
+    assert_eq!(profile.encoder().unwrap().mm_per_pulse, 0.5);
+    let eye = &profile.photo_eyes()[0];
+    assert_eq!(
+        (eye.position_mm, eye.jam_mm, eye.line.active_low),
+        (900.0, 600.0, true)
+    );
+    let shared = faults_of(&text.replacen("\"F\"", "\"A\"", 1));
+    let problem = Problem::SharedLine("[gates.a]".into(), "[photo_eyes.exit]".into());
+    assert_eq!(shared, [Fault { line: 32, problem }]);
+}
+
+#[test]
+fn a_belt_that_contradicts_itself_is_a_fault() {
+    check(
+        "decision_mm",
+        "motion = \"encoder\"\ndecision_mm",
+        12,
+        Problem::EncoderAlone,
+    );
+    let limit = Problem::SpeedLimit {
+        max_speed_mm_s: 400.0,
+        speed_mm_s: 400.0,
+    };
+    check(
+        "decision_mm",
+        "max_speed_mm_s = 400\ndecision_mm",
+        12,
+        limit,
+    );
+    let kind = Problem::WrongType {
+        key: "motion".into(),
+        expected: MotionSource::NAMES,
+    };
+    check("decision_mm", "motion = \"magic\"\ndecision_mm", 12, kind);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Outputs of GPIO chips, through the kernel's character device.
 
-use boards::{Gate, OutputLine};
+use boards::{Gate, GpioLine};
 use embedded_hal::digital::{Error, ErrorKind, ErrorType, OutputPin};
 use gpiocdev::Request;
 use gpiocdev::chip::{Chip, chips};
@@ -44,13 +44,13 @@ impl GpioPin {
     }
 }
 
-fn find(line: &OutputLine) -> Option<(PathBuf, u32)> {
+fn find(line: &GpioLine) -> Option<(PathBuf, u32)> {
     match line {
-        OutputLine::Named(name) => {
+        GpioLine::Named(name) => {
             let found = gpiocdev::find_named_line(name)?;
             Some((found.chip, found.info.offset))
         }
-        OutputLine::Offset { chip, offset } => {
+        GpioLine::Offset { chip, offset } => {
             let labelled = |path: &PathBuf| {
                 let info = Chip::from_path(path).and_then(|c| c.info());
                 info.is_ok_and(|info| info.label == *chip && *offset < info.num_lines)
