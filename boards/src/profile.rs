@@ -3,6 +3,7 @@
 use crate::error::{Problem, ProfileError};
 use crate::raw::{RawEncoder, RawGate, RawPhotoEye, RawPin, RawProfile};
 use crate::reader::{Faults, Field};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -111,7 +112,7 @@ pub struct InputLine {
 }
 
 /// Which way items travel in the picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     /// Towards larger x.
     LeftToRight,
@@ -190,7 +191,7 @@ impl std::fmt::Display for GpioLine {
 }
 
 /// Where an item goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Destination {
     /// Through the gate with this index in [`Profile::gates`].
     Gate(usize),

@@ -7,7 +7,7 @@ use models::{Region, RgbView};
 
 /// Gives scores to views. Implemented by the classifier, and by oracles in tests.
 pub(crate) trait Recognise: Send {
-    /// Scores per category of what is in `area`, into `scores`; they are left empty on failure.
+    /// Scores per item (of the bundle) of what is in `area`, into `scores`; they are left empty on failure.
     ///
     /// # Errors
     /// A sentence about why there are none.
@@ -38,7 +38,7 @@ impl Recognise for Classifier {
         let verdict = self
             .classify(view, Some(region))
             .map_err(|e| e.to_string())?;
-        scores.extend_from_slice(&verdict.category_scores);
+        scores.extend_from_slice(&verdict.item_scores);
         Ok(())
     }
 }

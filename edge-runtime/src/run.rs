@@ -5,6 +5,7 @@ use crate::capture::FrameSource;
 use crate::clock::Clock;
 use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
+use crate::line::route;
 use crate::line::{Command, End, Line, LineConfig, Reason, Routes};
 use crate::observe::Observer;
 use crate::runtime::Runtime;
@@ -145,16 +146,18 @@ pub(crate) fn plan(args: &Args) -> anyhow::Result<Plan> {
     let board = Profile::open(&args.board)?;
     let bundle = open_bundle(&args.bundle)?;
     let manifest = &bundle.manifest;
-    let categories = manifest.labels.categories();
-    let routes = Routes::new(&board, categories, &manifest.reject_thresholds)
+    let labels = &manifest.labels;
+    let routes = Routes::new(&board, labels, &manifest.reject_thresholds)
         .with_context(|| args.board.display().to_string())?;
-    for (category, way) in categories.iter().zip(&routes.destinations) {
-        let way = match way {
-            _ if board.route(category).is_none() => "rejected, for want of a route",
-            Destination::Gate(gate) => &board.gates()[*gate].name,
+    let items = (0..labels.len()).map(|item| labels.path(item));
+    let own = items.filter(|path| board.route(path).is_some());
+    for name in labels.categories().iter().cloned().chain(own) {
+        let way = match route::way(&board, &name, &name) {
+            _ if board.route(&name).is_none() => "rejected, for want of a route",
+            Destination::Gate(gate) => &board.gates()[gate].name,
             Destination::PassThrough => "passes through",
         };
-        say(&format!("{category}: {way}"));
+        say(&format!("{name}: {way}"));
     }
     Ok(Plan {
         board,

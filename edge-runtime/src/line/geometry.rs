@@ -1,4 +1,4 @@
-//! From pixels to millimetres on the belt, and the belt's own motion.
+//! From pixels to millimetres on the belt.
 
 use boards::{Direction, Profile};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ impl PixelBox {
 }
 
 /// Where a box lies on the belt, in millimetres from the centre of the view.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Span {
     /// The downstream end; `None` where the view cuts it off.
     pub(crate) front_mm: Option<f64>,
@@ -47,7 +47,7 @@ impl Span {
 }
 
 /// The camera's view of the belt.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Geometry {
     pub(crate) width_px: u32,
     pub(crate) height_px: u32,
@@ -126,24 +126,6 @@ impl Geometry {
 struct Axis {
     ends_mm: [f64; 2],
     cut: [bool; 2],
-}
-
-/// How far the belt has travelled at any time. Items lie still on it: their place on the belt is
-/// their position less the belt's travel.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Belt {
-    pub(crate) speed_mm_s: f64,
-}
-
-impl Belt {
-    pub(crate) fn travel_mm(&self, t_us: i64) -> f64 {
-        self.speed_mm_s * t_us as f64 / 1e6
-    }
-
-    /// When something at `place_mm` on the belt is at `x_mm` from the centre of the view.
-    pub(crate) fn time_us(&self, place_mm: f64, x_mm: f64) -> i64 {
-        ((x_mm - place_mm) / self.speed_mm_s * 1e6).round() as i64
-    }
 }
 
 #[cfg(test)]

@@ -13,137 +13,54 @@
 //! - *decision line*: the position at which the votes are counted at the latest.
 //! - *plan*: a firing that waits; it is released as [`Command::Fire`] shortly before its time, when
 //!   everything that could lie in front of the gate is known.
+//! - *hold*: a reason for which nothing is fired at all: stopped, jammed, too fast, motion unknown.
 //!
 //! # Rules
 //! - An item in doubt is rejected: no usable view, no category with enough score, or so long that
 //!   it must be several that touch.
-//! - Firing times follow from capture instants, however late the classification comes. When a gate
-//!   can no longer be opened in time, the item is late and rejected: never a late shot at the next.
-//! - A firing that could move an item with another destination, or with none yet, is not released;
-//!   the item it was for is rejected. Neighbours for the same gate share a firing.
-//! - After a stop everything is rejected until the belt has carried away what was on it.
-//! - Every item ends exactly once ([`Command::Ended`]).
+//! - Firing times follow from capture instants and the belt's travel, however late the classification
+//!   comes, and move as the belt's speed does. When a gate can no longer be opened in time, the item
+//!   is late and rejected: never a late shot at the next.
+//! - A firing that could move an item with another destination, or with none yet, or what was never
+//!   in view, is not released; the item it was for is rejected. Neighbours for the same gate share a
+//!   firing.
+//! - When a hold begins, everything is switched off and every open item is rejected: from then on
+//!   nobody knows what lies downstream, until the belt has carried it away.
+//! - Every item ends exactly once ([`Command::Ended`]), one that is fired when its gate has closed.
 
+mod coverage;
 pub(crate) mod detect;
+mod dispatch;
+mod event;
 pub(crate) mod geometry;
-mod route;
+mod motion;
+mod registration;
+pub(crate) mod route;
 mod schedule;
 mod track;
 mod vote;
 
-use boards::{Destination, Profile};
+use boards::Profile;
+use coverage::Coverage;
 use detect::Detection;
-use geometry::{Belt, Geometry, PixelBox};
+pub(crate) use event::{Command, End, Event, Reason};
+use geometry::{Geometry, Span};
+use motion::{Doubt, Motion};
+use registration::Registration;
 pub(crate) use route::Routes;
-use schedule::{GateTiming, Plan, Schedule};
+use schedule::{GateTiming, Schedule};
 use serde::{Deserialize, Serialize};
 use track::{State, Track, Tracks};
 
-/// What happens to the line. `t_us` is when it learns of it; time never runs backwards.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Event {
-    /// A frame, captured at `captured_us`, has been looked at.
-    Frame {
-        t_us: i64,
-        captured_us: i64,
-        detections: Vec<Detection>,
-    },
-    /// A view has been classified: scores per category, or none where that failed.
-    Scored {
-        t_us: i64,
-        track: u32,
-        captured_us: i64,
-        scores: Vec<f32>,
-    },
-    /// Nothing but time has passed.
-    Tick { t_us: i64 },
-    /// The camera gives no frames.
-    CameraLost { t_us: i64 },
-    /// The belt is stopped and all outputs go to their safe state.
-    Stop { t_us: i64 },
-    /// The belt runs again; what was on it is unknown.
-    Resume { t_us: i64 },
-}
-
-impl Event {
-    fn t_us(&self) -> i64 {
-        match *self {
-            Event::Frame { t_us, .. }
-            | Event::Scored { t_us, .. }
-            | Event::Tick { t_us }
-            | Event::CameraLost { t_us }
-            | Event::Stop { t_us }
-            | Event::Resume { t_us } => t_us,
-        }
-    }
-}
-
-/// What the line wants done, or reports.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Command {
-    /// Classify this part of the frame captured at `captured_us`, which is the one just handled.
-    Classify {
-        track: u32,
-        captured_us: i64,
-        area: PixelBox,
-    },
-    /// An item's category has been settled, or that it has none.
-    Decided {
-        track: u32,
-        t_us: i64,
-        /// Capture instant of the last view that voted.
-        settled_us: i64,
-        place_mm: f64,
-        verdict: Result<usize, Reason>,
-    },
-    /// Switch the gate on and off at these times.
-    Fire {
-        gate: usize,
-        on_us: i64,
-        off_us: i64,
-    },
-    /// An item's fate is sealed.
-    Ended { track: u32, t_us: i64, end: End },
-    /// Switch everything off at once, and forget what was to be fired.
-    AllOff { t_us: i64 },
-}
-
-/// How an item ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum End {
-    /// Through this gate, as its category wants.
-    Fired(usize),
-    /// To the end of the belt, as its category wants.
-    PassedThrough,
-    /// To where items in doubt go.
-    Rejected(Reason),
-}
-
-/// Why an item is rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Reason {
-    /// No view of it could be classified.
-    Unseen,
-    /// No category has enough score.
-    Doubtful,
-    /// It cannot be told from its neighbours, or its firing could have moved one of them.
-    Crowded,
-    /// Its scores came too late for its gate, or had not come at all by then.
-    Late,
-    /// The camera was lost before it was decided.
-    CameraLost,
-    /// The line was stopped.
-    Stopped,
-}
-
 /// What the line has to know beforehand.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LineConfig {
     geometry: Geometry,
-    belt: Belt,
+    motion: Motion,
     decision_mm: f64,
     gates: Vec<GateTiming>,
+    /// Per photo-eye, the travel of the belt for which it may be blocked.
+    jam_mm: Vec<f64>,
     routes: Routes,
     /// Views that are classified or wait for it at any time.
     max_in_flight: usize,
@@ -153,47 +70,60 @@ impl LineConfig {
     pub(crate) fn new(board: &Profile, routes: Routes) -> Self {
         Self {
             geometry: Geometry::new(board),
-            belt: Belt {
-                speed_mm_s: board.belt().speed_mm_s,
-            },
+            motion: Motion::new(board),
             decision_mm: board.belt().decision_mm,
             gates: board.gates().iter().map(GateTiming::new).collect(),
+            jam_mm: board.photo_eyes().iter().map(|e| e.jam_mm).collect(),
             routes,
             max_in_flight: 2,
         }
     }
+
+    /// Where an item has passed everything.
+    fn end_mm(&self) -> f64 {
+        let gates = self.gates.iter().map(|g| g.distance_mm);
+        gates.fold(self.geometry.half_length_mm(), f64::max) + BEYOND_MM
+    }
 }
 
-/// A decision may fall before the decision line when this many views agree this well.
-const CERTAIN_VIEWS: u32 = 3;
-const CERTAIN_SCORE: f32 = 0.9;
-/// Firings are released this long before they begin.
-const HORIZON_US: i64 = 40_000;
-/// A firing that would have to begin sooner than this is late.
-const SLACK_US: i64 = 2_000;
 /// A view whose scores have not come after this long is given up.
 const GIVE_UP_US: i64 = 3_000_000;
 /// Items are forgotten this far behind the last gate.
 const BEYOND_MM: f64 = 200.0;
-/// What is longer than this share of the view is taken for several items that touch.
-const MAX_LENGTH_SHARE: f64 = 0.6;
 /// Around a detection, what is classified with it.
 const MARGIN_PX: u32 = 4;
+/// After the last doubt about the belt's motion, this long nothing is believed.
+const DOUBT_US: i64 = 300_000;
 
 /// The state machine.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Line {
     config: LineConfig,
     now_us: i64,
     /// Capture instant of the newest frame.
     seen_us: i64,
-    stopped: bool,
-    /// After a stop: until when there may be items on the belt that nobody knows of.
-    blind_until_us: i64,
+    motion: Motion,
+    registration: Registration,
+    coverage: Coverage,
+    holds: Holds,
     tracks: Tracks,
+    spans: Vec<Span>,
     schedule: Schedule,
     /// Views being classified: track and capture instant.
     in_flight: Vec<(u32, i64)>,
+}
+
+/// What stands against firing anything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Holds {
+    stopped: bool,
+    /// Per photo-eye, the belt's travel when it was blocked.
+    blocked_mm: Vec<Option<f64>>,
+    too_fast_until_us: i64,
+    doubtful_until_us: i64,
+    silent: bool,
+    /// The hold that was there after the event before.
+    reported: Option<Reason>,
 }
 
 impl Line {
@@ -201,9 +131,19 @@ impl Line {
         Self {
             now_us: i64::MIN,
             seen_us: i64::MIN,
-            stopped: false,
-            blind_until_us: i64::MIN,
+            motion: config.motion.clone(),
+            registration: Registration::default(),
+            coverage: Coverage::new(config.geometry.half_length_mm(), config.end_mm()),
+            holds: Holds {
+                stopped: false,
+                blocked_mm: vec![None; config.jam_mm.len()],
+                too_fast_until_us: i64::MIN,
+                doubtful_until_us: i64::MIN,
+                silent: false,
+                reported: None,
+            },
             tracks: Tracks::default(),
+            spans: Vec::new(),
             schedule: Schedule::new(config.gates.len()),
             in_flight: Vec::new(),
             config,
@@ -213,6 +153,7 @@ impl Line {
     /// Takes one event and appends what follows from it.
     pub(crate) fn handle(&mut self, event: &Event, out: &mut Vec<Command>) {
         self.now_us = self.now_us.max(event.t_us());
+        self.complete_due(out);
         match event {
             Event::Frame {
                 captured_us,
@@ -225,32 +166,55 @@ impl Line {
                 scores,
                 ..
             } => self.on_scored(*track, *captured_us, scores),
+            Event::Encoder {
+                counted_us, pulses, ..
+            } => {
+                let result = self.motion.count(*counted_us, *pulses);
+                self.believe(result);
+            }
+            Event::Eye { eye, blocked, .. } => self.on_eye(*eye, *blocked),
             Event::Tick { .. } => {}
             Event::CameraLost { .. } => self.reject_watched(Reason::CameraLost, out),
-            Event::Stop { .. } => self.on_stop(out),
-            Event::Resume { .. } => self.on_resume(),
+            Event::Stop { .. } => self.holds.stopped = true,
+            Event::Resume { .. } => self.holds.stopped = false,
         }
-        let oldest_us = self.now_us.saturating_sub(GIVE_UP_US);
-        let tracks = &mut self.tracks;
-        self.in_flight.retain(|&(track, captured_us)| {
-            let waits = captured_us > oldest_us;
-            if !waits && let Some(track) = tracks.get_mut(track) {
-                track.in_flight = track.in_flight.saturating_sub(1);
-            }
-            waits
-        });
+        self.holds.silent = self.motion.is_silent(self.now_us);
+        self.check_hold(out);
+        self.give_up_views();
         self.decide_due(out);
         self.release_due(out);
+        self.let_pass(out);
         self.forget();
     }
 
     fn on_frame(&mut self, captured_us: i64, detections: &[Detection], out: &mut Vec<Command>) {
-        if self.stopped || captured_us <= self.seen_us {
+        if self.holds.stopped || captured_us <= self.seen_us {
             return;
         }
         self.seen_us = captured_us;
-        let LineConfig { geometry, belt, .. } = &self.config;
-        self.tracks.update(captured_us, detections, geometry, belt);
+        let geometry = &self.config.geometry;
+        self.spans.clear();
+        self.spans
+            .extend(detections.iter().map(|d| geometry.span(d.area)));
+        let motion = &self.motion;
+        let reach_mm = |since_us| motion.reach_mm(since_us, captured_us);
+        let moved = self
+            .registration
+            .shift_mm(captured_us, &self.spans, -MOST_BACK_MM, reach_mm);
+        if let Some((since_us, shift_mm)) = moved {
+            let result = self.motion.shift(since_us, captured_us, shift_mm);
+            self.believe(result);
+        }
+        let travel_mm = self.motion.travel_mm(captured_us);
+        let half_view_mm = self.config.geometry.half_length_mm();
+        self.coverage.see(travel_mm);
+        self.tracks
+            .update(travel_mm, detections, &self.spans, half_view_mm);
+        self.ask_for_views(captured_us, out);
+    }
+
+    fn ask_for_views(&mut self, captured_us: i64, out: &mut Vec<Command>) {
+        let geometry = &self.config.geometry;
         while self.in_flight.len() < self.config.max_in_flight {
             let Some(track) = next_to_classify(&mut self.tracks.list) else {
                 break;
@@ -275,36 +239,75 @@ impl Line {
         self.in_flight.remove(at);
         if let Some(track) = self.tracks.get_mut(id) {
             track.in_flight = track.in_flight.saturating_sub(1);
-            let categories = self.config.routes.destinations.len();
-            track.votes.add(categories, scores, captured_us);
+            track
+                .votes
+                .add(self.config.routes.items(), scores, captured_us);
         }
     }
 
-    fn on_stop(&mut self, out: &mut Vec<Command>) {
-        self.stopped = true;
-        out.push(Command::AllOff { t_us: self.now_us });
-        self.schedule.clear();
+    fn on_eye(&mut self, eye: usize, blocked: bool) {
+        let travel_mm = self.motion.travel_mm(self.now_us);
+        if let Some(since_mm) = self.holds.blocked_mm.get_mut(eye) {
+            *since_mm = blocked.then(|| since_mm.unwrap_or(travel_mm));
+        }
+    }
+
+    fn believe(&mut self, motion: Result<(), Doubt>) {
+        let until_us = self.now_us + DOUBT_US;
+        match motion {
+            Ok(()) => {}
+            Err(Doubt::Overspeed) => self.holds.too_fast_until_us = until_us,
+            Err(Doubt::Implausible) => self.holds.doubtful_until_us = until_us,
+        }
+    }
+
+    /// Why nothing may be fired now.
+    fn hold(&self) -> Option<Reason> {
+        let holds = &self.holds;
+        let travel_mm = self.motion.travel_mm(self.now_us);
+        let mut eyes = holds.blocked_mm.iter().zip(&self.config.jam_mm);
+        let jammed = eyes.any(|(since, jam)| since.is_some_and(|mm| travel_mm - mm > *jam));
+        if holds.stopped {
+            Some(Reason::Stopped)
+        } else if jammed {
+            Some(Reason::Jam)
+        } else if self.now_us < holds.too_fast_until_us {
+            Some(Reason::Overspeed)
+        } else if holds.silent || self.now_us < holds.doubtful_until_us {
+            Some(Reason::BeltUnknown)
+        } else {
+            None
+        }
+    }
+
+    /// When a hold begins: everything off. When it begins or ends: every open item is rejected, for
+    /// nobody knows how far the belt has carried it.
+    fn check_hold(&mut self, out: &mut Vec<Command>) {
+        let hold = self.hold();
+        let before = std::mem::replace(&mut self.holds.reported, hold);
+        let Some(reason) = hold.or(before).filter(|_| hold != before) else {
+            return;
+        };
+        if hold.is_some() {
+            let t_us = self.now_us;
+            out.push(Command::AllOff { t_us, reason });
+        }
+        self.schedule = Schedule::new(self.config.gates.len());
+        for (gate, timing) in self.config.gates.iter().enumerate() {
+            let free_us = self.now_us + timing.min_gap_us;
+            self.schedule.set_free_us(gate, free_us);
+        }
         for track in self.tracks.list.drain(..) {
             if track.is_confirmed() && !matches!(track.state, State::Ended(_)) {
                 out.push(Command::Ended {
                     track: track.id,
                     t_us: self.now_us,
-                    end: End::Rejected(Reason::Stopped),
+                    end: End::Rejected(reason),
                 });
             }
         }
-        for gate in 0..self.config.gates.len() {
-            let free_us = self.now_us + self.config.gates[gate].min_gap_us;
-            self.schedule.set_free_us(gate, free_us);
-        }
-    }
-
-    fn on_resume(&mut self) {
-        if std::mem::take(&mut self.stopped) {
-            let entry_mm = -self.config.geometry.half_length_mm();
-            let clear_us = self.config.belt.time_us(entry_mm, self.end_mm());
-            self.blind_until_us = self.now_us + clear_us;
-        }
+        self.coverage.forget_all();
+        self.registration.clear();
     }
 
     fn reject_watched(&mut self, reason: Reason, out: &mut Vec<Command>) {
@@ -316,202 +319,22 @@ impl Line {
         }
     }
 
-    /// Decides about every item whose time has come.
-    fn decide_due(&mut self, out: &mut Vec<Command>) {
-        for index in 0..self.tracks.list.len() {
-            let track = &self.tracks.list[index];
-            if !track.is_confirmed() || track.state != State::Watched {
-                continue;
+    fn give_up_views(&mut self) {
+        let oldest_us = self.now_us.saturating_sub(GIVE_UP_US);
+        let tracks = &mut self.tracks;
+        self.in_flight.retain(|&(track, captured_us)| {
+            let waits = captured_us > oldest_us;
+            if !waits && let Some(track) = tracks.get_mut(track) {
+                track.in_flight = track.in_flight.saturating_sub(1);
             }
-            let position_mm = track.place_mm() + self.config.belt.travel_mm(self.now_us);
-            let waits = track.in_flight > 0 && self.now_us < self.last_call_us(track);
-            if is_certain(track) || (position_mm >= self.config.decision_mm && !waits) {
-                let verdict = self.judge(track);
-                self.conclude(index, verdict, out);
-            }
-        }
-    }
-
-    fn judge(&self, track: &Track) -> Result<usize, Reason> {
-        if track.length_mm() > MAX_LENGTH_SHARE * 2.0 * self.config.geometry.half_length_mm() {
-            return Err(Reason::Crowded);
-        }
-        match self.config.routes.judge(&track.votes) {
-            // It was seen, but its scores have not come in time.
-            Err(Reason::Unseen) if track.in_flight > 0 => Err(Reason::Late),
-            verdict => verdict,
-        }
-    }
-
-    /// Until when scores may be waited for: the first gate's firing.
-    fn last_call_us(&self, track: &Track) -> i64 {
-        let firings = self.config.gates.iter().map(|gate| {
-            let (on_us, _) = gate.firing_us(track.place_mm(), &self.config.belt);
-            on_us - SLACK_US
+            waits
         });
-        firings.min().unwrap_or(i64::MIN)
-    }
-
-    fn conclude(&mut self, index: usize, verdict: Result<usize, Reason>, out: &mut Vec<Command>) {
-        let track = &self.tracks.list[index];
-        let verdict = if self.now_us < self.blind_until_us {
-            Err(Reason::Stopped)
-        } else {
-            verdict
-        };
-        out.push(Command::Decided {
-            track: track.id,
-            t_us: self.now_us,
-            settled_us: track.votes.settled_us,
-            place_mm: track.place_mm(),
-            verdict,
-        });
-        match verdict {
-            Err(reason) => self.reject(index, reason, None, out),
-            Ok(category) => match self.config.routes.destinations[category] {
-                Destination::PassThrough => {
-                    self.end(index, End::PassedThrough, Destination::PassThrough, out);
-                }
-                Destination::Gate(gate) => {
-                    if !self.plan(index, gate, End::Fired(gate)) {
-                        self.reject(index, Reason::Late, Some(gate), out);
-                    }
-                }
-            },
-        }
-    }
-
-    /// Plans a firing unless it would be late.
-    fn plan(&mut self, index: usize, gate: usize, end: End) -> bool {
-        let track = &mut self.tracks.list[index];
-        let timing = &self.config.gates[gate];
-        let (on_us, off_us) = timing.firing_us(track.place_mm(), &self.config.belt);
-        if on_us < self.now_us + SLACK_US {
-            return false;
-        }
-        track.state = State::Planned(gate);
-        self.schedule.add(Plan {
-            track: track.id,
-            gate,
-            on_us,
-            off_us,
-            end,
-        });
-        true
-    }
-
-    /// Sends an item to the reject chute, if that is not the gate that has just been `tried`.
-    fn reject(
-        &mut self,
-        index: usize,
-        reason: Reason,
-        tried: Option<usize>,
-        out: &mut Vec<Command>,
-    ) {
-        let end = End::Rejected(reason);
-        if let Destination::Gate(gate) = self.config.routes.reject
-            && tried != Some(gate)
-            && self.plan(index, gate, end)
-        {
-            return;
-        }
-        self.end(index, end, Destination::PassThrough, out);
-    }
-
-    fn end(&mut self, index: usize, end: End, way: Destination, out: &mut Vec<Command>) {
-        let track = &mut self.tracks.list[index];
-        track.state = State::Ended(way);
-        out.push(Command::Ended {
-            track: track.id,
-            t_us: self.now_us,
-            end,
-        });
-    }
-
-    /// Releases the firings whose time has come, those of neighbours together.
-    fn release_due(&mut self, out: &mut Vec<Command>) {
-        while let Some(plan) = self.schedule.take_due(self.now_us + HORIZON_US) {
-            let late = plan.on_us < self.now_us;
-            let busy = plan.on_us < self.schedule.free_us(plan.gate);
-            let firing = (plan.on_us, plan.off_us);
-            if late || busy || !self.is_clear(plan.gate, firing) {
-                let reason = if late { Reason::Late } else { Reason::Crowded };
-                if let Some(index) = self.index_of(plan.track) {
-                    self.reject(index, reason, Some(plan.gate), out);
-                }
-                continue;
-            }
-            let gate = plan.gate;
-            let mut ends = vec![(plan.track, plan.end)];
-            let firing = self.extend(gate, firing, &mut ends);
-            let free_us = firing.1 + self.config.gates[gate].min_gap_us;
-            self.schedule.set_free_us(gate, free_us);
-            out.push(Command::Fire {
-                gate,
-                on_us: firing.0,
-                off_us: firing.1,
-            });
-            for (track, end) in ends {
-                if let Some(index) = self.index_of(track) {
-                    self.end(index, end, Destination::Gate(gate), out);
-                }
-            }
-        }
-    }
-
-    /// Joins the gate's next firings to this one while they follow too closely to be apart.
-    fn extend(
-        &mut self,
-        gate: usize,
-        mut firing: (i64, i64),
-        ends: &mut Vec<(u32, End)>,
-    ) -> (i64, i64) {
-        let timing = self.config.gates[gate];
-        while let Some(next) = self.schedule.next_of(gate, firing.1 + timing.min_gap_us) {
-            let longer = (firing.0, firing.1.max(next.off_us));
-            if longer.1 - longer.0 > timing.max_on_us || !self.is_clear(gate, longer) {
-                break;
-            }
-            let track = next.track;
-            if let Some(joined) = self.schedule.remove(track) {
-                ends.push((track, joined.end));
-            }
-            firing = longer;
-        }
-        firing
-    }
-
-    /// Whether a firing can only move items that are to go through its gate.
-    fn is_clear(&self, gate: usize, firing: (i64, i64)) -> bool {
-        let timing = &self.config.gates[gate];
-        let others = self.tracks.list.iter().filter(|t| t.is_confirmed());
-        others.into_iter().all(|track| {
-            let welcome = match track.state {
-                State::Watched => false,
-                State::Planned(planned) => planned == gate,
-                State::Ended(Destination::PassThrough) => false,
-                State::Ended(Destination::Gate(taken)) => {
-                    taken == gate || self.config.gates[taken].distance_mm < timing.distance_mm
-                }
-            };
-            welcome || !timing.may_hit(firing, track.place_mm(), &self.config.belt)
-        })
-    }
-
-    fn index_of(&self, track: u32) -> Option<usize> {
-        self.tracks.list.iter().position(|t| t.id == track)
-    }
-
-    /// Where an item has passed everything.
-    fn end_mm(&self) -> f64 {
-        let gates = self.config.gates.iter().map(|g| g.distance_mm);
-        gates.fold(self.config.geometry.half_length_mm(), f64::max) + BEYOND_MM
     }
 
     /// Drops tracks that have left the belt.
     fn forget(&mut self) {
-        let end_mm = self.end_mm();
-        let travel_mm = self.config.belt.travel_mm(self.now_us);
+        let end_mm = self.config.end_mm();
+        let travel_mm = self.motion.travel_mm(self.now_us);
         self.tracks.list.retain(|track| {
             let on_belt = track.place_mm() + travel_mm < end_mm;
             let open = track.is_confirmed() && !matches!(track.state, State::Ended(_));
@@ -520,10 +343,8 @@ impl Line {
     }
 }
 
-fn is_certain(track: &Track) -> bool {
-    let standing = track.votes.standing();
-    track.votes.views >= CERTAIN_VIEWS && standing.is_some_and(|s| s.score >= CERTAIN_SCORE)
-}
+/// A shift between frames may be this much backwards: noise.
+const MOST_BACK_MM: f64 = 5.0;
 
 /// The item that has been looked at least so far; of equals the one furthest downstream.
 fn next_to_classify(tracks: &mut [Track]) -> Option<&mut Track> {

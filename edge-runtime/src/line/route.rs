@@ -1,60 +1,202 @@
 //! Which way an item goes, given what was seen of it.
 
-use super::Reason;
+use super::event::Reason;
 use super::vote::Votes;
 use boards::{Destination, Profile};
+use models::LabelSet;
+use serde::{Deserialize, Serialize};
 
-/// The way of each category, and when to believe the classifier.
-#[derive(Debug, Clone, PartialEq)]
+/// The way of each item of the bundle, and when to believe the classifier.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Routes {
-    /// Per category of the bundle.
-    pub(crate) destinations: Vec<Destination>,
+    /// Per item of the bundle.
+    items: Vec<ItemRoute>,
     /// Per category of the bundle: a mean score below it is doubtful.
-    pub(crate) thresholds: Vec<f32>,
+    thresholds: Vec<f32>,
     pub(crate) reject: Destination,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct ItemRoute {
+    category: usize,
+    way: Destination,
+}
+
+/// What an item is taken for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Standing {
+    pub(crate) category: usize,
+    /// The category's mean score.
+    pub(crate) score: f32,
+    /// None where its items go different ways and no way has enough of the score.
+    pub(crate) way: Option<Destination>,
+}
+
+/// Where items of one category go different ways, one of them needs this share of its score.
+const WAY_SHARE: f32 = 0.6;
 
 /// A route table that does not fit a bundle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RouteError {
     #[error(
-        "the board has a route for the category {0:?}, which the bundle does not know: copy the board file and \
-         write the bundle's own categories under [routes] ({1})"
+        "the board has a route for {0:?}, which is neither a category of the bundle nor one of its items: copy the \
+         board file and write the bundle's own under [routes] ({1}; or CATEGORY/ITEM for a single item)"
     )]
-    UnknownCategory(String, String),
+    Unknown(String, String),
 }
 
 impl Routes {
-    /// The board's routes for the bundle's categories. A category without a route is rejected.
+    /// The board's routes for the bundle's items: the item's own, else its category's. An item
+    /// without either is rejected.
     ///
     /// # Errors
-    /// When the board names a category that the bundle does not have.
+    /// When the board names what the bundle does not have.
     pub(crate) fn new(
         board: &Profile,
-        categories: &[String],
+        labels: &LabelSet,
         thresholds: &[f32],
     ) -> Result<Self, RouteError> {
-        for (category, _) in board.routes() {
-            if !categories.contains(category) {
-                let known = categories.join(", ");
-                return Err(RouteError::UnknownCategory(category.clone(), known));
+        let categories = labels.categories();
+        for (name, _) in board.routes() {
+            let is_item = (0..labels.len()).any(|item| labels.path(item) == *name);
+            if !is_item && !categories.contains(name) {
+                return Err(RouteError::Unknown(name.clone(), categories.join(", ")));
             }
         }
-        let reject = board.reject();
-        let way = |category: &String| board.route(category).unwrap_or(reject);
+        let item = |item| {
+            let category = labels.category_of(item);
+            let way = way(board, &labels.path(item), &categories[category]);
+            ItemRoute { category, way }
+        };
         Ok(Self {
-            destinations: categories.iter().map(way).collect(),
+            items: (0..labels.len()).map(item).collect(),
             thresholds: thresholds.to_vec(),
-            reject,
+            reject: board.reject(),
         })
     }
 
-    /// The category that the votes settle on, or why they settle on none.
-    pub(crate) fn judge(&self, votes: &Votes) -> Result<usize, Reason> {
-        let standing = votes.standing().ok_or(Reason::Unseen)?;
-        if standing.score < self.thresholds[standing.category] {
-            return Err(Reason::Doubtful);
+    /// How many items the bundle knows.
+    pub(crate) fn items(&self) -> usize {
+        self.items.len()
+    }
+
+    /// What the votes say so far; `None` without a view. The first of equals wins.
+    pub(crate) fn standing(&self, votes: &Votes) -> Option<Standing> {
+        if votes.views == 0 {
+            return None;
         }
-        Ok(standing.category)
+        let mut scores = vec![0.0; self.thresholds.len()];
+        for (item, score) in self.items.iter().zip(votes.means()) {
+            scores[item.category] += score;
+        }
+        let (category, score) = first_largest(scores.into_iter().enumerate())?;
+        let mut ways: Vec<(Destination, f32)> = Vec::new();
+        for (item, score) in self.items.iter().zip(votes.means()) {
+            if item.category == category {
+                match ways.iter_mut().find(|(way, _)| *way == item.way) {
+                    Some((_, sum)) => *sum += score,
+                    None => ways.push((item.way, score)),
+                }
+            }
+        }
+        let (way, way_score) = first_largest(ways.into_iter())?;
+        Some(Standing {
+            category,
+            score,
+            way: (way_score >= WAY_SHARE * score).then_some(way),
+        })
+    }
+
+    /// The category and the way that the votes settle on, or why they settle on none.
+    pub(crate) fn judge(&self, votes: &Votes) -> Result<(usize, Destination), Reason> {
+        let standing = self.standing(votes).ok_or(Reason::Unseen)?;
+        match standing.way {
+            Some(way) if standing.score >= self.thresholds[standing.category] => {
+                Ok((standing.category, way))
+            }
+            _ => Err(Reason::Doubtful),
+        }
+    }
+
+    /// Routes for tests: an item a category.
+    #[cfg(test)]
+    pub(crate) fn plain(destinations: &[Destination], threshold: f32, reject: Destination) -> Self {
+        let items = destinations.iter().enumerate();
+        Self {
+            items: items
+                .map(|(category, &way)| ItemRoute { category, way })
+                .collect(),
+            thresholds: vec![threshold; destinations.len()],
+            reject,
+        }
+    }
+}
+
+/// Where the board sends an item: by its own route, else its category's, else to the rejects.
+pub(crate) fn way(board: &Profile, item_path: &str, category: &str) -> Destination {
+    let own = board.route(item_path).or_else(|| board.route(category));
+    own.unwrap_or(board.reject())
+}
+
+fn first_largest<T>(scores: impl Iterator<Item = (T, f32)>) -> Option<(T, f32)> {
+    scores.reduce(|best, next| if next.1 > best.1 { next } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Destination = Destination::Gate(0);
+    const B: Destination = Destination::Gate(1);
+    const END: Destination = Destination::PassThrough;
+
+    /// Items 0 and 1 are of category 0 and go different ways, item 2 is of category 1.
+    fn routes() -> Routes {
+        let item = |(category, way)| ItemRoute { category, way };
+        Routes {
+            items: [(0, A), (0, B), (1, END)].map(item).to_vec(),
+            thresholds: vec![0.5, 0.8],
+            reject: END,
+        }
+    }
+
+    #[track_caller]
+    fn check(scores: &[f32], expect: Result<(usize, Destination), Reason>) {
+        let mut votes = Votes::default();
+        votes.add(3, scores, 0);
+        assert_eq!(routes().judge(&votes), expect);
+    }
+
+    #[test]
+    fn scores_are_summed_per_category_before_anything_is_decided() {
+        check(&[], Err(Reason::Unseen));
+        // The category is clear, the way is not: to the rejects.
+        check(&[0.35, 0.25, 0.40], Err(Reason::Doubtful));
+        check(&[0.90, 0.05, 0.05], Ok((0, A)));
+        check(&[0.05, 0.90, 0.05], Ok((0, B)));
+        check(&[0.10, 0.15, 0.75], Err(Reason::Doubtful));
+        check(&[0.05, 0.05, 0.90], Ok((1, END)));
+    }
+
+    #[test]
+    fn a_board_may_name_categories_and_items_of_the_bundle_only() {
+        let pairs = [("c", "x"), ("c", "y"), ("d", "z")];
+        let pairs = pairs.map(|(c, i)| (c.to_owned(), i.to_owned())).to_vec();
+        let labels = LabelSet::new("t", pairs).unwrap();
+        let board = |routes: &str| {
+            let text = include_str!("../../../boards/profiles/simulated.toml");
+            let (head, _) = text.split_once("[routes]").unwrap();
+            Profile::from_toml("t", &format!("{head}[routes]\n{routes}")).unwrap()
+        };
+        let good = board("c = \"gate-1\"\n\"c/y\" = \"gate-2\"\n");
+        let routes = Routes::new(&good, &labels, &[0.0; 2]).unwrap();
+        let ways: Vec<_> = routes.items.iter().map(|i| i.way).collect();
+        assert_eq!(ways, [A, B, END]);
+        for unknown in ["e = \"gate-1\"", "\"c/z\" = \"gate-1\""] {
+            assert!(
+                Routes::new(&board(unknown), &labels, &[0.0; 2]).is_err(),
+                "{unknown}"
+            );
+        }
     }
 }

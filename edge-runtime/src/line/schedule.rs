@@ -1,11 +1,12 @@
 //! When gates are switched: firing times from places on the belt, and what one firing may contain.
 
-use super::End;
-use super::geometry::Belt;
+use super::event::End;
+use super::motion::Motion;
 use boards::Gate;
+use serde::{Deserialize, Serialize};
 
 /// A gate in the line's units.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GateTiming {
     pub(crate) distance_mm: f64,
     pub(crate) window_mm: f64,
@@ -15,8 +16,8 @@ pub(crate) struct GateTiming {
     pub(crate) max_on_us: i64,
 }
 
-/// Items are located to within this.
-const PLACE_ERROR_MM: f64 = 10.0;
+/// From when to when a gate is switched on.
+pub(crate) type Span = (i64, i64);
 
 impl GateTiming {
     pub(crate) fn new(gate: &Gate) -> Self {
@@ -32,36 +33,42 @@ impl GateTiming {
     }
 
     /// When to switch on and off for an item at this place on the belt.
-    pub(crate) fn firing_us(&self, place_mm: f64, belt: &Belt) -> (i64, i64) {
-        let passes_us = belt.time_us(place_mm, self.distance_mm);
+    pub(crate) fn firing_us(&self, place_mm: f64, motion: &Motion) -> Span {
+        let passes_us = motion.time_us(self.distance_mm - place_mm);
         let on_us = passes_us - self.hold_us / 2 - self.lead_us;
         (on_us, on_us + self.lead_us + self.hold_us)
     }
 
-    /// Whether a firing may move an item at this place, seen with due caution.
-    pub(crate) fn may_hit(&self, (on_us, off_us): (i64, i64), place_mm: f64, belt: &Belt) -> bool {
-        let reach_mm = self.window_mm / 2.0 + PLACE_ERROR_MM;
-        let enters_us = belt.time_us(place_mm, self.distance_mm - reach_mm);
-        let leaves_us = belt.time_us(place_mm, self.distance_mm + reach_mm);
-        on_us <= leaves_us && enters_us <= off_us
+    /// The positions at which a firing may move items that are located to within `error_mm`.
+    pub(crate) fn reach_mm(&self, error_mm: f64) -> (f64, f64) {
+        let half_mm = self.window_mm / 2.0 + error_mm;
+        (self.distance_mm - half_mm, self.distance_mm + half_mm)
     }
 }
 
-/// A firing that waits for its time.
-#[derive(Debug, Clone, PartialEq)]
+/// A firing that waits for its time, which depends on how the belt moves until then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) track: u32,
     pub(crate) gate: usize,
-    pub(crate) on_us: i64,
-    pub(crate) off_us: i64,
     /// What the item's end will be when the gate has been fired.
     pub(crate) end: End,
 }
 
-/// The firings to come, and when each gate was last closed.
-#[derive(Debug)]
+/// A firing that was given out and has not ended yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Firing {
+    pub(crate) gate: usize,
+    pub(crate) off_us: i64,
+    /// The items it is for, and their ends.
+    pub(crate) ends: Vec<(u32, End)>,
+}
+
+/// The firings to come, those under way, and when each gate may be switched on again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Schedule {
-    plans: Vec<Plan>,
+    pub(crate) plans: Vec<Plan>,
+    pub(crate) firings: Vec<Firing>,
     free_us: Vec<i64>,
 }
 
@@ -69,19 +76,9 @@ impl Schedule {
     pub(crate) fn new(gates: usize) -> Self {
         Self {
             plans: Vec::new(),
+            firings: Vec::new(),
             free_us: vec![i64::MIN; gates],
         }
-    }
-
-    pub(crate) fn add(&mut self, plan: Plan) {
-        let at = self.plans.partition_point(|p| p.on_us <= plan.on_us);
-        self.plans.insert(at, plan);
-    }
-
-    /// The earliest firing, if it is to be switched on before `until_us`.
-    pub(crate) fn take_due(&mut self, until_us: i64) -> Option<Plan> {
-        let due = self.plans.first().is_some_and(|p| p.on_us <= until_us);
-        due.then(|| self.plans.remove(0))
     }
 
     /// From when the gate may be switched on again.
@@ -93,18 +90,9 @@ impl Schedule {
         self.free_us[gate] = free_us;
     }
 
-    /// The next firing of a gate if it is to begin before `until_us`.
-    pub(crate) fn next_of(&self, gate: usize, until_us: i64) -> Option<&Plan> {
-        let mut of_gate = self.plans.iter().filter(|p| p.gate == gate);
-        of_gate.next().filter(|p| p.on_us <= until_us)
-    }
-
-    pub(crate) fn remove(&mut self, track: u32) -> Option<Plan> {
-        let at = self.plans.iter().position(|p| p.track == track)?;
-        Some(self.plans.remove(at))
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.plans.clear();
+    /// Takes out the first firing that has ended by `now_us`.
+    pub(crate) fn take_ended(&mut self, now_us: i64) -> Option<Firing> {
+        let at = self.firings.iter().position(|f| f.off_us <= now_us)?;
+        Some(self.firings.remove(at))
     }
 }

@@ -1,27 +1,33 @@
 //! One identity per item, from entering the view to leaving the belt.
 //!
-//! Items lie still on the belt, so an item keeps its place on it (see [`Belt`]): detections of later
+//! Items lie still on the belt, so an item keeps its place on it (see `motion`): detections of later
 //! frames are matched by the places of their front and rear ends. An end that the view cuts off says
 //! nothing and is left out.
 
 use super::detect::Detection;
-use super::geometry::{Belt, Geometry, PixelBox, Span};
+use super::event::End;
+use super::geometry::{PixelBox, Span};
 use super::vote::Votes;
 use boards::Destination;
+use serde::{Deserialize, Serialize};
 
 /// What has become of a track.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum State {
     /// Not decided yet.
     Watched,
     /// Decided, and waiting for its gate.
     Planned(usize),
+    /// Its gate has been told when to open, and has not closed yet.
+    Firing(usize),
+    /// It is to reach the end of the belt, and has not left the view yet.
+    Passing(End),
     /// Done; kept because it may still lie on the belt, on its way there.
     Ended(Destination),
 }
 
 /// One item.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Track {
     pub(crate) id: u32,
     front: Option<Edge>,
@@ -45,7 +51,7 @@ pub(crate) struct Track {
 }
 
 /// The running mean of the place of one end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Edge {
     place_mm: f64,
     count: f64,
@@ -102,6 +108,11 @@ impl Track {
         self.seen >= CONFIRMED
     }
 
+    /// Whether it is an item, or was seen too shortly to tell.
+    pub(crate) fn may_be_item(&self) -> bool {
+        self.is_confirmed() || self.missed == 0
+    }
+
     /// Whether it has turned out to be a part of something larger, of which it was what came into
     /// view first: it has never been seen whole, and where it should be is something else.
     fn is_part(&self) -> bool {
@@ -117,6 +128,11 @@ impl Track {
             (Some(rear), None) => [rear.place_mm, rear.place_mm + 2.0 * ASSUMED_HALF_MM],
             (None, None) => [0.0, 0.0],
         }
+    }
+
+    /// The place of its upstream end.
+    pub(crate) fn rear_mm(&self) -> f64 {
+        self.ends_mm()[0]
     }
 
     /// The place of its centre.
@@ -193,11 +209,10 @@ impl Track {
 }
 
 /// All items between the entry of the view and the end of the belt.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tracks {
     pub(crate) list: Vec<Track>,
     next_id: u32,
-    spans: Vec<Span>,
     /// Per detection, the track it belongs to.
     owner: Vec<Option<usize>>,
     pairs: Vec<(f64, usize, usize)>,
@@ -208,24 +223,21 @@ impl Tracks {
         self.list.iter_mut().find(|t| t.id == id)
     }
 
-    /// Takes in what was seen in a frame captured at `captured_us`.
+    /// Takes in what was seen in a frame when the belt had travelled `travel_mm`; a span per
+    /// detection.
     pub(crate) fn update(
         &mut self,
-        captured_us: i64,
+        travel_mm: f64,
         detections: &[Detection],
-        geometry: &Geometry,
-        belt: &Belt,
+        spans: &[Span],
+        half_view_mm: f64,
     ) {
-        let travel_mm = belt.travel_mm(captured_us);
-        self.spans.clear();
-        self.spans
-            .extend(detections.iter().map(|d| geometry.span(d.area)));
         self.owner.clear();
         self.owner.resize(detections.len(), None);
         self.list.iter_mut().for_each(|t| t.view = None);
-        self.match_nearest(travel_mm, detections);
-        self.settle_unmatched(travel_mm, geometry.half_length_mm());
-        self.start_new(travel_mm);
+        self.match_nearest(travel_mm, detections, spans);
+        self.settle_unmatched(travel_mm, spans, half_view_mm);
+        self.start_new(travel_mm, spans);
         self.list.retain(|t| {
             let open = t.state == State::Watched;
             let doubtful = !t.is_confirmed() && t.missed >= DOUBTFUL_MISSES;
@@ -233,10 +245,10 @@ impl Tracks {
         });
     }
 
-    fn match_nearest(&mut self, travel_mm: f64, detections: &[Detection]) {
+    fn match_nearest(&mut self, travel_mm: f64, detections: &[Detection], spans: &[Span]) {
         self.pairs.clear();
         for (t, track) in self.list.iter().enumerate() {
-            for (d, span) in self.spans.iter().enumerate() {
+            for (d, span) in spans.iter().enumerate() {
                 if let Some(distance_mm) = track.distance_mm(span, travel_mm) {
                     self.pairs.push((distance_mm, t, d));
                 }
@@ -248,8 +260,8 @@ impl Tracks {
             let taken = self.owner.contains(&Some(t));
             if self.owner[d].is_none() && !taken {
                 self.owner[d] = Some(t);
-                self.list[t].follow(&self.spans[d], travel_mm);
-                if self.spans[d].is_whole() {
+                self.list[t].follow(&spans[d], travel_mm);
+                if spans[d].is_whole() {
                     self.list[t].view = Some(detections[d].area);
                 }
             }
@@ -257,13 +269,13 @@ impl Tracks {
     }
 
     /// Tracks that no detection fits: hidden in a larger one, or not seen at all.
-    fn settle_unmatched(&mut self, travel_mm: f64, half_length_mm: f64) {
+    fn settle_unmatched(&mut self, travel_mm: f64, spans: &[Span], half_length_mm: f64) {
         for t in 0..self.list.len() {
             if self.owner.contains(&Some(t)) {
                 continue;
             }
-            let covering = (0..self.spans.len())
-                .find(|&d| self.list[t].is_covered_by(&self.spans[d], travel_mm));
+            let covering =
+                (0..spans.len()).find(|&d| self.list[t].is_covered_by(&spans[d], travel_mm));
             let Some(d) = covering else {
                 let [rear, front] = self.list[t].ends_mm().map(|mm| mm + travel_mm);
                 if rear > -half_length_mm && front < half_length_mm {
@@ -278,7 +290,7 @@ impl Tracks {
                 }
                 continue;
             }
-            let span = self.spans[d];
+            let span = spans[d];
             let mut hidden = self
                 .list
                 .iter()
@@ -292,9 +304,9 @@ impl Tracks {
         }
     }
 
-    fn start_new(&mut self, travel_mm: f64) {
+    fn start_new(&mut self, travel_mm: f64, spans: &[Span]) {
         let known = self.list.len();
-        for (span, owner) in self.spans.iter().zip(&self.owner) {
+        for (span, owner) in spans.iter().zip(&self.owner) {
             let explained = owner.is_some()
                 || self.list[..known]
                     .iter()

@@ -5,7 +5,7 @@ use crate::line::LineConfig;
 use crate::line::Routes;
 use crate::line::detect::DetectorConfig;
 use crate::recognise::Nobody;
-use boards::Profile;
+use boards::{Destination, Profile};
 
 #[derive(Default)]
 struct Silent {
@@ -49,7 +49,7 @@ impl FrameSource for Script {
 fn run(then: fn() -> CaptureError, stop: &AtomicBool) -> (anyhow::Result<()>, u64) {
     let categories = ["a".to_owned()];
     let board = Profile::simulated(&categories, 400.0).unwrap();
-    let routes = Routes::new(&board, &categories, &[0.0]).unwrap();
+    let routes = Routes::plain(&[Destination::Gate(0)], 0.0, Destination::PassThrough);
     let (pins, _edges) = RecordedPin::row(1, &Clock::Monotonic);
     let observer = Mutex::new(Silent::default());
     let runtime = Runtime {

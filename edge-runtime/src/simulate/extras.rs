@@ -37,9 +37,8 @@ impl Extras {
         camera: &SimulatedCamera,
     ) -> anyhow::Result<()> {
         if let Some(frames) = &mut self.frames {
-            let best = scores.iter().copied().enumerate();
-            let note = frames.notes.entry(track).or_default();
-            note.best = best.reduce(|a, b| if b.1 > a.1 { b } else { a });
+            let best = frames.best_category(scores);
+            frames.notes.entry(track).or_default().best = best;
             frames.marks.push((track, area));
         }
         match &mut self.crops {
@@ -67,6 +66,7 @@ impl Extras {
 /// Writes every frame in which a view was classified, up to a number, with boxes and verdicts.
 pub(crate) struct FrameWriter {
     folder: PathBuf,
+    known: LabelSet,
     left: usize,
     notes: BTreeMap<u32, Note>,
     marks: Vec<(u32, PixelBox)>,
@@ -93,24 +93,35 @@ const COLOURS: [Rgb<u8>; 6] = [
 
 impl FrameWriter {
     /// Makes the folder, and writes what the numbers in the frames mean.
-    pub(crate) fn new(folder: &Path, categories: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn new(folder: &Path, known: &LabelSet) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot make this folder", folder.display()))?;
         let mut legend = String::from(
             "A grey box is a detection. A coloured one is a view that was classified; below it stand\n\
              the track, the category and its score in percent. The categories are:\n",
         );
-        for (index, category) in categories.iter().enumerate() {
+        for (index, category) in known.categories().iter().enumerate() {
             let _ = writeln!(legend, "{index} {category}");
         }
         let file = folder.join("legend.txt");
         std::fs::write(&file, legend).with_context(|| file.display().to_string())?;
         Ok(Self {
             folder: folder.to_owned(),
+            known: known.clone(),
             left: MOST_FRAMES,
             notes: BTreeMap::new(),
             marks: Vec::new(),
         })
+    }
+
+    fn best_category(&self, scores: &[f32]) -> Option<(usize, f32)> {
+        let mut sums = vec![0.0; self.known.categories().len()];
+        for (item, score) in scores.iter().enumerate() {
+            sums[self.known.category_of(item)] += score;
+        }
+        let best = sums.into_iter().enumerate();
+        best.filter(|_| !scores.is_empty())
+            .reduce(|a, b| if b.1 > a.1 { b } else { a })
     }
 
     fn write(&mut self, frame: &Frame, detections: &[Detection]) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Compares what the line said and did with where the world says that everything landed.
 
-use crate::line::{Command, End, Reason, Routes};
+use crate::line::{Command, End, Reason};
 use crate::observe::Observer;
 use crate::simulate::report::{Chute, Percentiles, Report};
 use boards::Destination;
@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy)]
 struct Said {
     verdict: Result<usize, Reason>,
-    place_mm: f64,
+    /// Where it was, and when.
+    t_us: i64,
+    position_mm: f64,
     end: Option<End>,
 }
 
@@ -33,15 +35,17 @@ impl Observer for Ledger {
                 track,
                 t_us,
                 settled_us,
-                place_mm,
+                position_mm,
                 verdict,
+                ..
             } => {
                 if verdict.is_ok() {
                     self.latencies_us.push(t_us - settled_us);
                 }
                 let said = Said {
                     verdict,
-                    place_mm,
+                    t_us,
+                    position_mm,
                     end: None,
                 };
                 self.said.insert(track, said);
@@ -80,6 +84,12 @@ pub(crate) struct Truth {
     pub(crate) categories: Vec<String>,
     /// Index of the category of each kind of picture.
     pub(crate) category_of: Vec<usize>,
+    /// Where each kind of picture is to go.
+    pub(crate) way_of: Vec<Destination>,
+    /// Where each category goes, but for items with a way of their own.
+    pub(crate) ways: Vec<Destination>,
+    /// Where items in doubt go.
+    pub(crate) reject: Destination,
 }
 
 /// How an item fared.
@@ -96,17 +106,11 @@ const SAME_ITEM_MM: f64 = 70.0;
 
 impl Ledger {
     /// The report about a run in `world`, whose clock was at `epoch_us` when it began.
-    pub(crate) fn report(
-        self,
-        world: &World,
-        epoch_us: i64,
-        truth: &Truth,
-        routes: &Routes,
-    ) -> Report {
+    pub(crate) fn report(self, world: &World, epoch_us: i64, truth: &Truth) -> Report {
         let (by_item, strays) = self.by_item(world, epoch_us);
         let mut tally = Tally::new(truth.categories.len());
         for (item, said) in world.items().iter().zip(&by_item) {
-            tally.count(item, said.as_ref(), truth, routes);
+            tally.count(item, said.as_ref(), truth);
         }
         Report {
             items: world.items().len(),
@@ -124,19 +128,17 @@ impl Ledger {
             throughput_per_min: throughput(world),
             latency_ms: Percentiles::of_us(self.latencies_us),
             timing_error_ms: Percentiles::of_us(self.late_us),
-            chutes: tally.chutes(truth, routes),
+            chutes: tally.chutes(truth),
             compute_ms: Percentiles::of_us(self.compute_us),
         }
     }
 
     /// Per item the track that speaks for it; and the number of tracks that fit no item.
     fn by_item(&self, world: &World, epoch_us: i64) -> (Vec<Option<Said>>, usize) {
-        let speed_mm_s = world.config().speed_mm_s;
-        let epoch_mm = speed_mm_s * epoch_us as f64 / 1e6;
         let mut by_item: Vec<Option<Said>> = vec![None; world.items().len()];
         let mut strays = 0;
         for said in self.said.values() {
-            let item = world.item_at(0, said.place_mm + epoch_mm, SAME_ITEM_MM);
+            let item = world.item_at(said.t_us - epoch_us, said.position_mm, SAME_ITEM_MM);
             let Some(item) = item else {
                 strays += 1;
                 continue;
@@ -181,12 +183,12 @@ impl Tally {
         self.reasons.get(&reason).copied().unwrap_or(0)
     }
 
-    fn count(&mut self, item: &Item, said: Option<&Said>, truth: &Truth, routes: &Routes) {
-        let truth = truth.category_of[item.kind];
+    fn count(&mut self, item: &Item, said: Option<&Said>, all: &Truth) {
+        let (truth, way) = (all.category_of[item.kind], all.way_of[item.kind]);
         let place = item.landing.map_or(Place::End, |l| l.place);
         let end = said.and_then(|s| s.end);
         let verdict = said.and_then(|s| s.verdict.ok());
-        let fate = fate(place, end, verdict, truth, routes);
+        let fate = fate(place, end, way, all.reject, verdict == Some(truth));
         self.fates.entry(truth).or_default().push(fate);
         if let Some(End::Rejected(reason)) = end {
             *self.reasons.entry(reason).or_default() += 1;
@@ -204,17 +206,17 @@ impl Tally {
             (_, Place::Gate(gate)) => Destination::Gate(gate),
             (_, Place::End) => Destination::PassThrough,
         };
-        for (category, way) in routes.destinations.iter().enumerate() {
-            if *way == sorted_into {
+        for (category, chute) in all.ways.iter().enumerate() {
+            if *chute == sorted_into {
                 self.counts[category][2] += 1;
-                self.counts[category][3] += usize::from(routes.destinations[truth] == *way);
+                self.counts[category][3] += usize::from(way == *chute);
             }
         }
     }
 
-    fn chutes(&self, truth: &Truth, routes: &Routes) -> Vec<Chute> {
+    fn chutes(&self, truth: &Truth) -> Vec<Chute> {
         let ratio = |part: usize, all: usize| (all > 0).then(|| part as f64 / all as f64);
-        let rows = truth.categories.iter().zip(&routes.destinations);
+        let rows = truth.categories.iter().zip(&truth.ways);
         rows.zip(&self.counts)
             .map(|((category, way), [items, right, landed, fitting])| Chute {
                 category: category.clone(),
@@ -231,29 +233,30 @@ impl Tally {
     }
 }
 
+/// What became of an item that belongs to `way`; `recognised` says whether its category was settled on.
 fn fate(
     place: Place,
     end: Option<End>,
-    verdict: Option<usize>,
-    truth: usize,
-    routes: &Routes,
+    way: Destination,
+    reject: Destination,
+    recognised: bool,
 ) -> Fate {
     let rejected = matches!(end, Some(End::Rejected(_)));
     let landed = match place {
         Place::Gate(gate) => Destination::Gate(gate),
         Place::End => Destination::PassThrough,
     };
-    if rejected && (landed == routes.reject || landed == Destination::PassThrough) {
+    if rejected && (landed == reject || landed == Destination::PassThrough) {
         return Fate::Rejected;
     }
     match landed {
         // Nothing was done: right only for an item that was left alone on purpose.
-        Destination::PassThrough => match (end, verdict) {
-            (Some(End::PassedThrough), Some(category)) if category == truth => Fate::Correct,
-            (Some(End::PassedThrough), _) => Fate::Wrong,
+        Destination::PassThrough => match end {
+            Some(End::PassedThrough) if recognised && way == landed => Fate::Correct,
+            Some(End::PassedThrough) => Fate::Wrong,
             _ => Fate::Missed,
         },
-        gate if gate == routes.destinations[truth] => Fate::Correct,
+        gate if gate == way => Fate::Correct,
         _ => Fate::Wrong,
     }
 }
@@ -273,34 +276,25 @@ mod tests {
 
     const THERE: Destination = Destination::Gate(0);
 
-    fn routes(reject: Destination) -> Routes {
-        Routes {
-            // Category 0 has gate 0, 1 has gate 1, 2 passes through.
-            destinations: vec![THERE, Destination::Gate(1), Destination::PassThrough],
-            thresholds: vec![0.5; 3],
-            reject,
-        }
-    }
+    const WAYS: [Destination; 3] = [THERE, Destination::Gate(1), Destination::PassThrough];
 
     #[track_caller]
     fn check(place: Place, end: Option<End>, verdict: Option<usize>, truth: usize, expect: Fate) {
-        let routes = routes(Destination::PassThrough);
-        assert_eq!(fate(place, end, verdict, truth, &routes), expect);
+        let reject = Destination::PassThrough;
+        assert_eq!(
+            fate(place, end, WAYS[truth], reject, verdict == Some(truth)),
+            expect
+        );
     }
 
     #[test]
     fn fates_follow_from_where_things_land() {
         let doubt = Some(End::Rejected(Reason::Doubtful));
-        check(
-            Place::Gate(0),
-            Some(End::Fired(0)),
-            Some(0),
-            0,
-            Fate::Correct,
-        );
-        check(Place::Gate(1), Some(End::Fired(1)), Some(1), 0, Fate::Wrong);
-        check(Place::Gate(1), Some(End::Fired(0)), Some(0), 0, Fate::Wrong);
-        check(Place::Gate(1), doubt, None, 0, Fate::Wrong);
+        let (gate_0, gate_1) = (Place::Gate(0), Place::Gate(1));
+        check(gate_0, Some(End::Fired(0)), Some(0), 0, Fate::Correct);
+        check(gate_1, Some(End::Fired(1)), Some(1), 0, Fate::Wrong);
+        check(gate_1, Some(End::Fired(0)), Some(0), 0, Fate::Wrong);
+        check(gate_1, doubt, None, 0, Fate::Wrong);
         check(Place::End, doubt, None, 0, Fate::Rejected);
         check(Place::End, doubt, None, 2, Fate::Rejected);
         check(Place::End, Some(End::Fired(0)), Some(0), 0, Fate::Missed);
@@ -323,9 +317,8 @@ mod tests {
 
     #[test]
     fn a_reject_gate_is_no_chute() {
-        let routes = routes(Destination::Gate(2));
         let doubt = Some(End::Rejected(Reason::Doubtful));
-        let fate = |place, end| fate(place, end, None, 0, &routes);
+        let fate = |place, end| fate(place, end, THERE, Destination::Gate(2), false);
         assert_eq!(fate(Place::Gate(2), doubt), Fate::Rejected);
         assert_eq!(fate(Place::Gate(0), doubt), Fate::Correct);
         assert_eq!(fate(Place::Gate(2), Some(End::Fired(0))), Fate::Wrong);

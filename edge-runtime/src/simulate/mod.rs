@@ -12,7 +12,7 @@ use crate::capture::simulated::{Feed, SimulatedCamera};
 use crate::clock::Clock;
 use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
-use crate::line::{Line, LineConfig, Routes};
+use crate::line::{Line, LineConfig, Routes, route};
 use crate::recognise::{Nobody, Recognise};
 use crate::run::{max_on_us, say};
 use crate::runtime::Runtime;
@@ -183,6 +183,8 @@ struct Setup {
     feed: Box<dyn Feed>,
     /// Of the pictures.
     labels: LabelSet,
+    /// Of what recognises them.
+    known: LabelSet,
     world: WorldConfig,
 }
 
@@ -204,14 +206,9 @@ impl Setup {
             let (feed, labels) = PhotoFeed::open(folder, split, known, (args.seed, args.count))?;
             (Box::new(feed), labels, 5.0)
         };
-        let categories = match bundle {
-            Some(bundle) => bundle.manifest.labels.categories(),
-            None => labels.categories(),
-        };
-        let truth = Truth {
-            category_of: categories_of(&labels, categories, &args.items)?,
-            categories: categories.to_vec(),
-        };
+        // Without a bundle, what lies on the belt is what is known.
+        let known = if bundle.is_some() { known } else { &labels };
+        let categories = known.categories();
         let board = match &args.board {
             Some(file) => Profile::open(file)?,
             None => {
@@ -223,19 +220,32 @@ impl Setup {
         let thresholds = bundle.map_or(vec![0.0; categories.len()], |b| {
             b.manifest.reject_thresholds.clone()
         });
-        let routes = Routes::new(&board, categories, &thresholds).with_context(|| {
+        let routes = Routes::new(&board, known, &thresholds).with_context(|| {
             let file = args
                 .board
                 .as_deref()
                 .unwrap_or(Path::new("simulated board"));
             file.display().to_string()
         })?;
+        let category_of = categories_of(&labels, categories, &args.items)?;
+        let way = |path: &str, category: usize| route::way(&board, path, &categories[category]);
+        let kinds = category_of.iter().enumerate();
+        let truth = Truth {
+            way_of: kinds.map(|(kind, &c)| way(&labels.path(kind), c)).collect(),
+            ways: (0..categories.len())
+                .map(|c| way(&categories[c], c))
+                .collect(),
+            categories: categories.to_vec(),
+            reject: board.reject(),
+            category_of,
+        };
         let world = world_config(args, &board, args.turn.unwrap_or(turn));
         Ok(Self {
             board,
             routes,
             truth,
             feed,
+            known: known.clone(),
             labels,
             world,
         })
@@ -320,7 +330,7 @@ fn simulate_virtual(
     let world = World::new(setup.world)?;
     let mut extras = Extras {
         frames: match &args.frames {
-            Some(folder) => Some(FrameWriter::new(folder, &setup.truth.categories)?),
+            Some(folder) => Some(FrameWriter::new(folder, &setup.known)?),
             None => None,
         },
         crops: args.save_crops.as_ref().map(|folder| {
@@ -344,7 +354,7 @@ fn simulate_virtual(
     extras.finish()?;
     let epoch_us = camera.epoch_us();
     let world = camera.finish();
-    Ok(ledger.report(&world, epoch_us, &setup.truth, &setup.routes))
+    Ok(ledger.report(&world, epoch_us, &setup.truth))
 }
 
 fn simulate_in_real_time(
@@ -379,7 +389,7 @@ fn simulate_in_real_time(
     let epoch_us = camera.epoch_us();
     let world = camera.finish();
     let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(ledger.report(&world, epoch_us, &setup.truth, &setup.routes))
+    Ok(ledger.report(&world, epoch_us, &setup.truth))
 }
 
 #[cfg(test)]

@@ -178,19 +178,6 @@ impl Report {
     }
 }
 
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Reason::Unseen => "unseen",
-            Reason::Doubtful => "doubtful",
-            Reason::Crowded => "crowded",
-            Reason::Late => "late",
-            Reason::CameraLost => "camera lost",
-            Reason::Stopped => "stopped",
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

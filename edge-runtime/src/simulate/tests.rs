@@ -1,6 +1,7 @@
 use super::*;
 use crate::capture::Frame;
 use crate::line::geometry::PixelBox;
+use boards::Destination;
 use image::{Rgba, RgbaImage};
 use simulator::Picture;
 
@@ -78,21 +79,30 @@ fn arguments(extra: &[&str]) -> Args {
 
 fn cards(args: &Args, board: Profile) -> Setup {
     let categories: Vec<String> = (0..COLOURS.len()).map(|c| format!("c{c}")).collect();
-    let routes = Routes::new(&board, &categories, &[0.5; 4]).unwrap();
     let items = categories.iter().map(|c| (c.clone(), c.clone())).collect();
+    let labels = LabelSet::new("cards", items).unwrap();
+    let routes = Routes::new(&board, &labels, &[0.5; 4]).unwrap();
+    let ways: Vec<_> = categories
+        .iter()
+        .map(|c| route::way(&board, c, c))
+        .collect();
     Setup {
         world: world_config(args, &board, 180.0),
-        board,
         routes,
         truth: Truth {
             category_of: (0..COLOURS.len()).collect(),
+            way_of: ways.clone(),
+            ways,
+            reject: Destination::PassThrough,
             categories,
         },
         feed: Box::new(Cards {
             count: args.count,
             left: args.count,
         }),
-        labels: LabelSet::new("cards", items).unwrap(),
+        known: labels.clone(),
+        labels,
+        board,
     }
 }
 

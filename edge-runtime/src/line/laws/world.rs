@@ -1,0 +1,809 @@
+//! A small world that a seed chooses, for the line to be tried in: a belt that really moves, items on
+//! it, gates that really move items, and sensors that tell the line of it late, twice, wrongly or not
+//! at all.
+
+use crate::line::detect::Detection;
+use crate::line::event::{Command, End, Event, Reason};
+use crate::line::geometry::PixelBox;
+use crate::line::schedule::GateTiming;
+use crate::line::{Line, LineConfig, Routes};
+use boards::{Destination, Profile};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What may go wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Trouble {
+    /// Shares, from 0 to 1.
+    pub(super) lost_frames: f64,
+    pub(super) doubled_frames: f64,
+    pub(super) lost_detections: f64,
+    pub(super) failed_views: f64,
+    pub(super) wrong_views: f64,
+    /// Largest delays.
+    pub(super) frame_delay_us: i64,
+    pub(super) score_delay_us: i64,
+    /// Smallest distance between items, and the shortest and longest of them.
+    pub(super) min_gap_mm: f64,
+    pub(super) lengths_mm: (f64, f64),
+    /// Emergency stops.
+    pub(super) stops: bool,
+    /// Now and then nothing reaches the line for a while, and then everything at once.
+    pub(super) stalls: bool,
+    /// Now and then a view takes seconds.
+    pub(super) stalled_classifier: bool,
+    pub(super) motion: BeltMotion,
+    /// The encoder sticks, jumps or falls silent; a photo-eye is blocked for long.
+    pub(super) glitches: bool,
+}
+
+/// How the belt moves, and how the line knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BeltMotion {
+    Fixed,
+    /// It speeds up, slows down, stops, starts and runs too fast.
+    Encoder,
+    /// Its speed drifts.
+    Camera,
+}
+
+pub(super) const NO_TROUBLE: Trouble = Trouble {
+    lost_frames: 0.0,
+    doubled_frames: 0.0,
+    lost_detections: 0.0,
+    failed_views: 0.0,
+    wrong_views: 0.0,
+    frame_delay_us: 6_000,
+    score_delay_us: 40_000,
+    min_gap_mm: 80.0,
+    lengths_mm: (50.0, 170.0),
+    stops: false,
+    stalls: false,
+    stalled_classifier: false,
+    motion: BeltMotion::Fixed,
+    glitches: false,
+};
+
+/// Categories; the last one has no gate and passes through.
+pub(super) const CATEGORIES: usize = 4;
+const NOMINAL_MM_S: f64 = 400.0;
+const FRAME_US: i64 = 50_000;
+const TICK_US: i64 = 20_000;
+const COUNT_US: i64 = 10_000;
+const MM_PER_PULSE: f64 = 0.5;
+const SCALE: f64 = 1.6;
+const VIEW_MM: f64 = 400.0;
+/// Items are put on the belt here.
+const ENTRY_MM: f64 = -600.0;
+
+/// An item.
+#[derive(Debug, Clone)]
+pub(super) struct Thing {
+    id: u64,
+    pub(super) kind: usize,
+    /// Place of the centre on the belt.
+    place_mm: f64,
+    length_mm: f64,
+    y_mm: f64,
+    /// Frames in which the line saw it.
+    pub(super) seen: u32,
+    /// What the line decided for it.
+    pub(super) verdicts: Vec<(u32, Result<usize, Reason>)>,
+    /// The tracks whose views showed it.
+    shown_by: Vec<u32>,
+    /// The gate that moved it.
+    pub(super) fell: Option<usize>,
+}
+
+/// A gate's time on, as far as it was not called off.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Opening {
+    gate: usize,
+    on_us: i64,
+    off_us: i64,
+    /// It was ended before its time.
+    cut: bool,
+    /// It has moved something.
+    used: bool,
+}
+
+/// The belt's true motion: constant speed between the instants listed.
+struct Belt {
+    /// Time, travel, speed from then on.
+    legs: VecDeque<(i64, f64, f64)>,
+}
+
+impl Belt {
+    fn leg_at(&self, t_us: i64) -> (i64, f64, f64) {
+        let after = self.legs.partition_point(|leg| leg.0 <= t_us);
+        self.legs[after.saturating_sub(1)]
+    }
+
+    fn travel_mm(&self, t_us: i64) -> f64 {
+        let (since_us, mm, mm_s) = self.leg_at(t_us);
+        mm + mm_s * (t_us - since_us) as f64 / 1e6
+    }
+
+    fn set_speed(&mut self, t_us: i64, mm_s: f64) {
+        let mm = self.travel_mm(t_us);
+        self.legs.push_back((t_us, mm, mm_s));
+        if self.legs.len() > 4000 {
+            self.legs.pop_front();
+        }
+    }
+}
+
+/// What is going to happen.
+enum Due {
+    Frame,
+    Tick,
+    Count,
+    Drive,
+    Mischief,
+    Arrives(Event),
+}
+
+/// What a run came to.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Outcome {
+    pub(super) things: u64,
+    pub(super) sorted: u64,
+    pub(super) rejected: u64,
+    /// Never noticed.
+    pub(super) missed: u64,
+    pub(super) firings: u64,
+    pub(super) events: u64,
+}
+
+pub(super) struct World {
+    rng: ChaCha8Rng,
+    trouble: Trouble,
+    gates: Vec<GateTiming>,
+    belt: Belt,
+    target_mm_s: f64,
+    speed_mm_s: f64,
+    pulse_offset: i64,
+    stuck_at: Option<i64>,
+    silent_until_us: i64,
+    /// Nothing reaches the line before this.
+    stalled_until_us: i64,
+    pub(super) things: VecDeque<Thing>,
+    left: usize,
+    due: BTreeMap<(i64, u64), Due>,
+    order: u64,
+    line: Line,
+    openings: Vec<Opening>,
+    /// What each track's views showed.
+    shown: BTreeMap<u32, u64>,
+    decided: BTreeMap<u32, Result<usize, Reason>>,
+    ended: BTreeMap<u32, End>,
+    ends: u64,
+    pub(super) outcome: Outcome,
+    /// Everything that was said, for replaying, where that is wanted.
+    pub(super) record: Option<(Vec<Event>, Vec<Command>)>,
+    pub(super) faults: Vec<String>,
+    /// Called when an item has left the belt.
+    pub(super) keep: Vec<Thing>,
+    pub(super) keeps: bool,
+}
+
+pub(super) fn config(motion: BeltMotion) -> LineConfig {
+    let names: Vec<String> = (0..CATEGORIES).map(|n| format!("c{n}")).collect();
+    let toml = boards_toml(&names, motion);
+    let board = Profile::from_toml("world", &toml).unwrap_or_else(|e| panic!("{e}"));
+    let mut destinations: Vec<_> = (0..CATEGORIES - 1).map(Destination::Gate).collect();
+    destinations.push(Destination::PassThrough);
+    let routes = Routes::plain(&destinations, 0.6, Destination::PassThrough);
+    let mut config = LineConfig::new(&board, routes);
+    // Tight limits, so that they are met.
+    for gate in &mut config.gates {
+        gate.max_on_us = 260_000;
+        gate.min_gap_us = 60_000;
+    }
+    config
+}
+
+fn boards_toml(names: &[String], motion: BeltMotion) -> String {
+    let (name, encoder) = match motion {
+        BeltMotion::Fixed => ("fixed", ""),
+        BeltMotion::Camera => ("camera", ""),
+        BeltMotion::Encoder => ("encoder", "[encoder]\nline = \"E\"\nmm_per_pulse = 0.5\n"),
+    };
+    let mut text = format!(
+        "name = \"world\"\nreject = \"pass through\"\n[camera]\ndevice = \"simulated\"\nwidth_px = 640\n\
+         height_px = 480\nrate_hz = 20\nview_mm = [400, 300]\n[belt]\nspeed_mm_s = 400\nmotion = \"{name}\"\n\
+         direction = \"left-to-right\"\ndecision_mm = 100\n{encoder}[photo_eyes.end]\nline = \"P\"\n\
+         position_mm = 1000\n"
+    );
+    let mut routes = String::from("[routes]\n");
+    for (index, name) in names.iter().enumerate() {
+        let distance_mm = 500 + 200 * index;
+        text += &format!(
+            "[gates.g{index}]\nline = \"{index}\"\ndistance_mm = {distance_mm}\nopening_lead_ms = 20\n\
+             hold_ms = 120\nmin_gap_ms = 20\nmax_on_ms = 1000\n"
+        );
+        routes += &format!("{name} = \"g{index}\"\n");
+    }
+    text + &routes
+}
+
+impl World {
+    pub(super) fn new(seed: u64, trouble: Trouble, things: usize) -> Self {
+        let config = config(trouble.motion);
+        let gates = config.gates.clone();
+        let mut world = Self {
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            trouble,
+            gates,
+            belt: Belt {
+                legs: VecDeque::from([(0, 0.0, NOMINAL_MM_S)]),
+            },
+            target_mm_s: NOMINAL_MM_S,
+            speed_mm_s: NOMINAL_MM_S,
+            pulse_offset: 0,
+            stuck_at: None,
+            silent_until_us: 0,
+            stalled_until_us: 0,
+            things: VecDeque::new(),
+            left: things,
+            due: BTreeMap::new(),
+            order: 0,
+            line: Line::new(config),
+            openings: Vec::new(),
+            shown: BTreeMap::new(),
+            decided: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            ends: 0,
+            outcome: Outcome::default(),
+            record: None,
+            faults: Vec::new(),
+            keep: Vec::new(),
+            keeps: false,
+        };
+        world.add(FRAME_US, Due::Frame);
+        world.add(TICK_US, Due::Tick);
+        if trouble.motion == BeltMotion::Encoder {
+            world.add(1, Due::Count);
+        }
+        if trouble.motion != BeltMotion::Fixed {
+            world.add(1_000_000, Due::Drive);
+        }
+        world.add(2_000_000, Due::Mischief);
+        world
+    }
+
+    /// How far from a gate's middle an item may really be when the gate is meant for it. A belt that
+    /// changes its speed, or an encoder that fails, is found out within some frames; until then
+    /// places are wrong by as much as the belt moves in that time.
+    fn tolerance_mm(&self) -> f64 {
+        let half_mm = self.gates[0].window_mm / 2.0;
+        half_mm
+            + match (self.trouble.motion, self.trouble.glitches) {
+                (BeltMotion::Fixed, _) => 10.0,
+                (BeltMotion::Encoder, false) => 15.0,
+                (BeltMotion::Encoder, true) => 40.0,
+                (BeltMotion::Camera, _) => 40.0,
+            }
+    }
+
+    fn add(&mut self, t_us: i64, due: Due) {
+        self.due.insert((t_us, self.order), due);
+        self.order += 1;
+    }
+
+    fn chance(&mut self, share: f64) -> bool {
+        share > 0.0 && self.rng.random::<f64>() < share
+    }
+
+    /// Runs until the last thing has left the belt.
+    pub(super) fn run(&mut self) {
+        let mut commands = Vec::new();
+        while let Some(((t_us, _), due)) = self.due.pop_first() {
+            if self.left == 0 && self.things.is_empty() {
+                self.belt.set_speed(t_us, NOMINAL_MM_S);
+                return self.finish(t_us);
+            }
+            match due {
+                Due::Frame => self.frame(t_us),
+                Due::Tick => {
+                    self.add(t_us + TICK_US, Due::Tick);
+                    self.tell(Event::Tick { t_us });
+                    self.carry(t_us);
+                }
+                Due::Count => self.count(t_us),
+                Due::Drive => self.drive(t_us),
+                Due::Mischief => self.mischief(t_us),
+                Due::Arrives(mut event) => {
+                    if t_us < self.stalled_until_us {
+                        let at_us = self.stalled_until_us;
+                        self.add(at_us, Due::Arrives(event));
+                        continue;
+                    }
+                    set_time(&mut event, t_us);
+                    self.line.handle(&event, &mut commands);
+                    self.outcome.events += 1;
+                    if let Some((events, _)) = &mut self.record {
+                        events.push(event);
+                    }
+                    for command in commands.drain(..) {
+                        self.obey(t_us, &command);
+                        if let Some((_, said)) = &mut self.record {
+                            said.push(command);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The event reaches the line at its own time, or when the line wakes up again.
+    fn tell(&mut self, event: Event) {
+        let t_us = event.t_us();
+        self.add(t_us, Due::Arrives(event));
+    }
+
+    fn frame(&mut self, captured_us: i64) {
+        self.add(captured_us + FRAME_US, Due::Frame);
+        self.place_things(captured_us);
+        if self.chance(self.trouble.lost_frames) {
+            return;
+        }
+        let detections = self.detections(captured_us);
+        let t_us = captured_us + self.rng.random_range(5_000..=self.trouble.frame_delay_us);
+        let event = Event::Frame {
+            t_us,
+            captured_us,
+            detections,
+        };
+        if self.chance(self.trouble.doubled_frames) {
+            self.tell(event.clone());
+        }
+        self.tell(event);
+    }
+
+    fn place_things(&mut self, t_us: i64) {
+        let entry_mm = ENTRY_MM - self.belt.travel_mm(t_us);
+        while self.left > 0 {
+            let Trouble {
+                lengths_mm: (short, long),
+                min_gap_mm,
+                ..
+            } = self.trouble;
+            let rear_mm = self.things.back().map(|t| t.place_mm - t.length_mm / 2.0);
+            let length_mm = self.rng.random_range(short..long);
+            let gap_mm = min_gap_mm + self.rng.random_range(0.0..long);
+            let front_mm = rear_mm.map_or(entry_mm, |rear| (rear - gap_mm).min(entry_mm + 300.0));
+            if front_mm < entry_mm {
+                break;
+            }
+            self.left -= 1;
+            self.outcome.things += 1;
+            let thing = Thing {
+                id: self.outcome.things,
+                kind: self.rng.random_range(0..CATEGORIES),
+                place_mm: front_mm - length_mm / 2.0,
+                length_mm,
+                y_mm: self.rng.random_range(-60.0..60.0),
+                seen: 0,
+                verdicts: Vec::new(),
+                shown_by: Vec::new(),
+                fell: None,
+            };
+            self.things.push_back(thing);
+        }
+    }
+
+    /// Boxes of what is in view; things that touch make one box.
+    fn detections(&mut self, captured_us: i64) -> Vec<Detection> {
+        let travel_mm = self.belt.travel_mm(captured_us);
+        let half_mm = VIEW_MM / 2.0 - 5.0;
+        let mut boxes: Vec<[f64; 4]> = Vec::new();
+        for index in 0..self.things.len() {
+            let thing = &self.things[index];
+            let (x, y_mm) = (thing.place_mm + travel_mm, thing.y_mm);
+            let half = thing.length_mm / 2.0;
+            let (front, rear) = (x + half, x - half);
+            if rear > half_mm || thing.fell.is_some() {
+                continue;
+            }
+            if front < -half_mm {
+                break;
+            }
+            if self.chance(self.trouble.lost_detections) {
+                continue;
+            }
+            self.things[index].seen += 1;
+            match boxes.last_mut() {
+                Some(last) if last[0] - front < 5.0 => {
+                    last[0] = last[0].min(rear);
+                    last[2] = last[2].min(y_mm - 50.0);
+                    last[3] = last[3].max(y_mm + 50.0);
+                }
+                _ => boxes.push([rear, front, y_mm - 50.0, y_mm + 50.0]),
+            }
+        }
+        let rng = &mut self.rng;
+        let mut to_px = |mm: f64, size: f64| {
+            (mm * SCALE + size / 2.0 + rng.random_range(-1.5..1.5)).clamp(0.0, size) as u32
+        };
+        let boxes = boxes.into_iter().map(|[rear, front, low, high]| {
+            let area = PixelBox {
+                x0: to_px(rear, 640.0),
+                x1: to_px(front, 640.0),
+                y0: to_px(low, 480.0),
+                y1: to_px(high, 480.0),
+            };
+            let pixels = (area.x1 - area.x0) * (area.y1 - area.y0);
+            Detection { area, pixels }
+        });
+        boxes.filter(|d| d.pixels > 0).collect()
+    }
+
+    fn scores(&mut self, track: u32, captured_us: i64, area: PixelBox) -> Vec<f32> {
+        let fails = self.chance(self.trouble.failed_views);
+        let travel_mm = self.belt.travel_mm(captured_us);
+        let x_mm = |px: u32| (f64::from(px) - 320.0) / SCALE;
+        let inside = x_mm(area.x0)..x_mm(area.x1);
+        let in_view = |t: &&Thing| t.fell.is_none() && inside.contains(&(t.place_mm + travel_mm));
+        let mut shown = self.things.iter().filter(in_view);
+        let mut scores = vec![0.02; CATEGORIES];
+        match (shown.next(), shown.next()) {
+            (Some(thing), None) => {
+                scores[thing.kind] = 0.94;
+                self.shown.insert(track, thing.id);
+            }
+            _ => scores = vec![0.25; CATEGORIES],
+        }
+        if self.chance(self.trouble.wrong_views) {
+            scores.rotate_left(1);
+        }
+        if fails {
+            scores.clear();
+        }
+        scores
+    }
+
+    fn count(&mut self, t_us: i64) {
+        self.add(t_us + COUNT_US, Due::Count);
+        if t_us < self.silent_until_us {
+            return;
+        }
+        let turned = (self.belt.travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
+        let pulses = self.stuck_at.unwrap_or(turned) + self.pulse_offset;
+        let delay_us = self.rng.random_range(0..3_000);
+        self.tell(Event::Encoder {
+            t_us: t_us + delay_us,
+            counted_us: t_us,
+            pulses,
+        });
+    }
+
+    /// Every 20 ms the belt comes nearer to the speed that it is to have; now and then that changes.
+    fn drive(&mut self, t_us: i64) {
+        self.add(t_us + 20_000, Due::Drive);
+        let encoder = self.trouble.motion == BeltMotion::Encoder;
+        if self.chance(if encoder { 0.01 } else { 0.004 }) {
+            let shares: &[f64] = if encoder {
+                &[1.0, 1.0, 0.0, 0.5, 1.2, 1.7]
+            } else {
+                &[1.0, 0.85, 1.15]
+            };
+            let pick = self.rng.random_range(0..shares.len());
+            self.target_mm_s = shares[pick] * NOMINAL_MM_S;
+        }
+        // From standing to full speed within 0.4 s, or 20 s where only the camera sees it.
+        let step = NOMINAL_MM_S * 0.02 / if encoder { 0.4 } else { 20.0 };
+        let change = (self.target_mm_s - self.speed_mm_s).clamp(-step, step);
+        if change != 0.0 {
+            self.speed_mm_s += change;
+            self.belt.set_speed(t_us, self.speed_mm_s);
+        }
+    }
+
+    fn mischief(&mut self, t_us: i64) {
+        let wait_us = self.rng.random_range(1_000_000..8_000_000);
+        self.add(t_us + wait_us, Due::Mischief);
+        let long_us = self.rng.random_range(100_000..1_500_000);
+        match self.rng.random_range(0..5) {
+            0 if self.trouble.stops => {
+                self.tell(Event::Stop { t_us });
+                self.tell(Event::Resume {
+                    t_us: t_us + long_us,
+                });
+            }
+            1 if self.trouble.stalls => self.stalled_until_us = t_us + long_us / 2,
+            2 if self.trouble.glitches && self.trouble.motion == BeltMotion::Encoder => {
+                let turned = (self.belt.travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
+                match self.rng.random_range(0..4) {
+                    0 => self.pulse_offset += 200,
+                    1 => self.pulse_offset -= 200,
+                    2 => self.stuck_at = Some(turned),
+                    _ => self.silent_until_us = t_us + long_us,
+                }
+            }
+            3 if self.stuck_at.is_some() => {
+                // It goes on from where it stuck: the pulses in between are lost.
+                let turned = (self.belt.travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
+                self.pulse_offset -= turned - self.stuck_at.take().unwrap_or(turned);
+            }
+            4 if self.trouble.glitches => {
+                let eye = 0;
+                self.tell(Event::Eye {
+                    t_us,
+                    eye,
+                    blocked: true,
+                });
+                self.tell(Event::Eye {
+                    t_us: t_us + 2 * long_us,
+                    eye,
+                    blocked: false,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn fault(&mut self, what: String) {
+        self.faults.push(what);
+    }
+
+    fn obey(&mut self, now_us: i64, command: &Command) {
+        match *command {
+            Command::Classify {
+                track,
+                captured_us,
+                area,
+            } => {
+                let scores = self.scores(track, captured_us, area);
+                let mut delay_us = self.rng.random_range(1_000..=self.trouble.score_delay_us);
+                if self.trouble.stalled_classifier && self.chance(0.01) {
+                    delay_us += self.rng.random_range(500_000..5_000_000);
+                }
+                self.tell(Event::Scored {
+                    t_us: now_us + delay_us,
+                    track,
+                    captured_us,
+                    scores,
+                });
+            }
+            Command::Decided {
+                track,
+                t_us,
+                position_mm,
+                verdict,
+                ..
+            } => {
+                if self.decided.insert(track, verdict).is_some() {
+                    self.fault(format!("track {track} was decided twice"));
+                }
+                self.attribute(track, position_mm - self.belt.travel_mm(t_us), verdict);
+            }
+            Command::Ended { track, end, .. } => {
+                self.ends += 1;
+                if self.ended.insert(track, end).is_some() {
+                    self.fault(format!("track {track} ended twice"));
+                }
+                let held = matches!(end, End::Rejected(reason) if is_hold(reason));
+                if !held && !self.decided.contains_key(&track) {
+                    self.fault(format!("track {track} ended undecided"));
+                }
+            }
+            Command::Fire {
+                gate,
+                on_us,
+                off_us,
+            } => self.open(now_us, gate, on_us, off_us),
+            Command::AllOff { t_us, .. } => {
+                for opening in &mut self.openings {
+                    opening.cut |= t_us < opening.off_us;
+                    opening.off_us = opening.off_us.min(t_us.max(opening.on_us));
+                }
+            }
+        }
+    }
+
+    /// Notes a verdict with the thing that the track's views showed, or the nearest if there were none.
+    fn attribute(&mut self, track: u32, place_mm: f64, verdict: Result<usize, Reason>) {
+        let shown = self.shown.remove(&track);
+        let apart_mm = |t: &Thing| (t.place_mm - place_mm).abs();
+        let thing = match shown {
+            Some(id) => self.things.iter_mut().find(|t| t.id == id),
+            None => {
+                let nearest = |a: &&mut Thing, b: &&mut Thing| apart_mm(a).total_cmp(&apart_mm(b));
+                self.things
+                    .iter_mut()
+                    .min_by(nearest)
+                    .filter(|t| apart_mm(t) < 25.0)
+            }
+        };
+        if let Some(thing) = thing {
+            thing.verdicts.push((track, verdict));
+            thing.shown_by.extend(shown.map(|_| track));
+        }
+    }
+
+    fn open(&mut self, now_us: i64, gate: usize, on_us: i64, off_us: i64) {
+        self.outcome.firings += 1;
+        let timing = self.gates[gate];
+        if on_us < now_us {
+            self.fault(format!(
+                "gate {gate} was to be opened at {on_us}, before {now_us}"
+            ));
+        }
+        if off_us - on_us > timing.max_on_us {
+            self.fault(format!("gate {gate} is on for {} us", off_us - on_us));
+        }
+        let before = self
+            .openings
+            .iter()
+            .filter(|o| o.gate == gate)
+            .map(|o| o.off_us)
+            .max();
+        if before.is_some_and(|off| on_us < off + timing.min_gap_us) {
+            self.fault(format!(
+                "gate {gate} opens at {on_us}, too soon after {before:?}"
+            ));
+        }
+        self.openings.push(Opening {
+            gate,
+            on_us,
+            off_us,
+            cut: false,
+            used: false,
+        });
+    }
+
+    /// Lets things fall that are before an open gate, and takes away what has reached the end.
+    fn carry(&mut self, now_us: i64) {
+        let done_us = now_us - 1_000_000;
+        let over = self.openings.iter().filter(|o| o.off_us < done_us);
+        let over: Vec<Opening> = over.copied().collect();
+        for opening in over {
+            self.close(opening);
+        }
+        self.openings.retain(|o| o.off_us >= done_us);
+        let end_mm = self.gates.iter().map(|g| g.distance_mm).fold(0.0, f64::max) + 700.0;
+        let travel_mm = self.belt.travel_mm(now_us);
+        while self
+            .things
+            .front()
+            .is_some_and(|t| t.place_mm + travel_mm > end_mm)
+        {
+            if let Some(thing) = self.things.pop_front() {
+                self.leave(thing);
+            }
+        }
+    }
+
+    /// What an opening that is over has moved.
+    fn close(&mut self, opening: Opening) {
+        let Opening {
+            gate,
+            on_us,
+            off_us,
+            cut,
+            ..
+        } = opening;
+        let timing = self.gates[gate];
+        let open_us = on_us + timing.lead_us;
+        if open_us >= off_us {
+            return;
+        }
+        let from_mm = self.belt.travel_mm(open_us);
+        let to_mm = self.belt.travel_mm(off_us);
+        let tolerance_mm = self.tolerance_mm();
+        let half_mm = timing.window_mm / 2.0;
+        let mut in_front = false;
+        let mut mistakes = Vec::new();
+        for thing in &mut self.things {
+            let gone = thing.fell.is_some_and(|fell| fell != gate);
+            let at_mm = (thing.place_mm + from_mm, thing.place_mm + to_mm);
+            let within =
+                |mm: f64| at_mm.0 <= timing.distance_mm + mm && at_mm.1 >= timing.distance_mm - mm;
+            if gone || !within(tolerance_mm) {
+                continue;
+            }
+            in_front = true;
+            if !within(half_mm) || thing.fell.is_some() {
+                continue;
+            }
+            thing.fell = Some(gate);
+            // An item for this gate may go with its neighbour's firing.
+            let meant = thing.verdicts.iter().any(|(track, verdict)| {
+                *verdict == Ok(gate) || self.ended.get(track) == Some(&End::Fired(gate))
+            });
+            if !meant {
+                mistakes.push(format!("gate {gate} at {on_us} moved {thing:?}"));
+            }
+        }
+        self.faults.extend(mistakes);
+        if !in_front && !cut {
+            self.fault(format!(
+                "nothing was before gate {gate} from {open_us} to {off_us}"
+            ));
+        }
+    }
+
+    /// A thing has left the belt, one way or the other.
+    fn leave(&mut self, thing: Thing) {
+        let outcome = &mut self.outcome;
+        let belongs = (thing.kind + 1 < CATEGORIES).then_some(thing.kind);
+        if thing.verdicts.is_empty() {
+            outcome.missed += 1;
+        } else if thing.fell == belongs && thing.verdicts.iter().any(|(_, v)| v.is_ok()) {
+            outcome.sorted += 1;
+        } else {
+            outcome.rejected += 1;
+        }
+        // Only a hold may end an item that is then seen anew.
+        let ends = thing.shown_by.iter().filter_map(|t| self.ended.get(t));
+        let ends: Vec<End> = ends.copied().collect();
+        let final_ends = ends
+            .iter()
+            .filter(|end| !matches!(end, End::Rejected(r) if is_hold(*r)));
+        if final_ends.count() > 1 {
+            self.fault(format!("it ended more than once: {ends:?} of {thing:?}"));
+        }
+        // A track may end later, when the line has found out how far the belt has moved.
+        for (track, _) in &thing.verdicts {
+            if self.ended.remove(track).is_some() {
+                self.decided.remove(track);
+            }
+        }
+        if self.keeps {
+            self.keep.push(thing);
+        }
+    }
+
+    /// After a time in which all is well everything that was decided has to have ended.
+    fn finish(&mut self, t_us: i64) {
+        let mut commands = Vec::new();
+        for t_us in (t_us..t_us + 20_000_000).step_by(10_000) {
+            let pulses = (self.belt.travel_mm(t_us) / MM_PER_PULSE) as i64 + self.pulse_offset;
+            let count = Event::Encoder {
+                t_us,
+                counted_us: t_us,
+                pulses,
+            };
+            self.line.handle(&count, &mut commands);
+            if let Some((events, _)) = &mut self.record {
+                events.push(count);
+            }
+        }
+        for command in commands {
+            self.obey(t_us, &command);
+            if let Some((_, said)) = &mut self.record {
+                said.push(command);
+            }
+        }
+        let decided = self.decided.keys();
+        let open: Vec<u32> = decided
+            .filter(|t| !self.ended.contains_key(t))
+            .copied()
+            .collect();
+        for track in open {
+            self.fault(format!("track {track} was decided and never ended"));
+        }
+    }
+}
+
+fn is_hold(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Stopped | Reason::Jam | Reason::Overspeed | Reason::BeltUnknown
+    )
+}
+
+fn set_time(event: &mut Event, now_us: i64) {
+    match event {
+        Event::Frame { t_us, .. }
+        | Event::Scored { t_us, .. }
+        | Event::Encoder { t_us, .. }
+        | Event::Eye { t_us, .. }
+        | Event::Tick { t_us }
+        | Event::CameraLost { t_us }
+        | Event::Stop { t_us }
+        | Event::Resume { t_us } => *t_us = now_us,
+    }
+}

@@ -1,0 +1,167 @@
+use super::*;
+use proptest::prelude::*;
+
+const MM_PER_PULSE: f64 = 0.5;
+const NOMINAL: f64 = 400.0;
+
+fn encoder() -> Motion {
+    let source = Source::Encoder {
+        mm_per_pulse: MM_PER_PULSE,
+        pulses: None,
+    };
+    Motion::with(source, NOMINAL, 600.0, WINDOW_US)
+}
+
+fn camera() -> Motion {
+    let recent_mm_s = NOMINAL;
+    Motion::with(
+        Source::Camera { recent_mm_s },
+        NOMINAL,
+        600.0,
+        CAMERA_WINDOW_US,
+    )
+}
+
+/// Counts every 5 ms what `travel_mm(t_us)` gives; the first doubt and when it came.
+fn drive(
+    motion: &mut Motion,
+    times_us: std::ops::Range<i64>,
+    travel_mm: impl Fn(i64) -> f64,
+) -> Option<(i64, Doubt)> {
+    let mut first = None;
+    for t_us in times_us.step_by(5_000) {
+        let pulses = (travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
+        if let Err(doubt) = motion.count(t_us, pulses) {
+            first = first.or(Some((t_us, doubt)));
+        }
+    }
+    first
+}
+
+fn steady(t_us: i64) -> f64 {
+    NOMINAL * t_us as f64 / 1e6
+}
+
+#[test]
+fn a_fixed_belt_runs_for_ever() {
+    let motion = Motion::fixed(250.0);
+    assert_eq!(motion.travel_mm(4_000_000), 1000.0);
+    assert_eq!(motion.time_us(1000.0), 4_000_000);
+}
+
+#[test]
+fn an_encoder_is_followed_through_slow_changes_without_doubt() {
+    let mut motion = encoder();
+    // Ramps between 200 and 600 mm/s within half a second.
+    let travel = |t_us: i64| {
+        let t = t_us as f64 / 1e6;
+        350.0 * t - 150.0 / 6.0 * (6.0 * t).cos()
+    };
+    assert_eq!(drive(&mut motion, 0..3_000_000, travel), None);
+    let origin_mm = travel(0);
+    for t_us in [500_000, 1_234_567, 2_990_000] {
+        let apart_mm = motion.travel_mm(t_us) - (travel(t_us) - origin_mm);
+        assert!(apart_mm.abs() < 2.0, "{apart_mm} mm at {t_us}");
+    }
+}
+
+#[test]
+fn a_belt_that_stops_softly_stands_still_and_predicts_nothing() {
+    let mut motion = encoder();
+    let stop_us = 1_000_000;
+    let ramp_s = 0.3;
+    let travel = |t_us: i64| {
+        let after = (t_us - stop_us).max(0) as f64 / 1e6;
+        let t = after.min(ramp_s);
+        steady(t_us.min(stop_us)) + NOMINAL * (t - t * t / (2.0 * ramp_s))
+    };
+    assert_eq!(drive(&mut motion, 0..2_000_000, travel), None);
+    assert_eq!(motion.time_us(motion.travel_mm(2_000_000) + 10.0), NEVER_US);
+    assert!(!motion.is_silent(2_100_000));
+    assert!(motion.is_silent(2_300_000));
+}
+
+#[test]
+fn impossible_counts_are_doubted_soon() {
+    let fault_us = 1_000_000;
+    let stuck = |t_us: i64| steady(t_us.min(fault_us));
+    let jump = |t_us: i64| steady(t_us) + if t_us >= fault_us { 60.0 } else { 0.0 };
+    let back = |t_us: i64| steady(t_us) - if t_us >= fault_us { 60.0 } else { 0.0 };
+    for (name, travel) in [
+        ("stuck", &stuck as &dyn Fn(i64) -> f64),
+        ("jump", &jump),
+        ("back", &back),
+    ] {
+        let (t_us, doubt) = drive(&mut encoder(), 0..2_000_000, travel).expect(name);
+        assert_eq!(doubt, Doubt::Implausible, "{name}");
+        assert!(
+            (fault_us..fault_us + 40_000).contains(&t_us),
+            "{name}: {t_us}"
+        );
+    }
+}
+
+#[test]
+fn overspeed_is_not_an_implausible_belt() {
+    // From 400 to 800 mm/s within a second.
+    let travel = |t_us: i64| {
+        let t = t_us as f64 / 1e6;
+        NOMINAL * t + 200.0 * t * t
+    };
+    let (t_us, doubt) = drive(&mut encoder(), 0..1_000_000, travel).unwrap();
+    assert_eq!(doubt, Doubt::Overspeed);
+    assert!((500_000..600_000).contains(&t_us), "{t_us}");
+}
+
+#[test]
+fn the_camera_contradicts_a_belt_that_does_not_move_as_it_should() {
+    let mut motion = Motion::fixed(NOMINAL);
+    assert_eq!(motion.shift(0, 50_000, Some(20.0)), Ok(()));
+    assert_eq!(motion.shift(50_000, 100_000, None), Ok(()));
+    assert_eq!(motion.shift(100_000, 150_000, Some(0.0)), Ok(()));
+    assert_eq!(
+        motion.shift(150_000, 200_000, Some(0.0)),
+        Err(Doubt::Implausible)
+    );
+}
+
+proptest! {
+    /// The nominal speed is only where the camera starts from.
+    #[test]
+    fn the_camera_finds_the_belts_speed(
+        share in 0.6..1.4f64,
+        noise in prop::collection::vec(-1.5..1.5, 40),
+        blind_from in 15..25usize,
+    ) {
+        let mut motion = camera();
+        let speed_mm_s = share * NOMINAL;
+        for (frame, pair) in noise.windows(2).enumerate() {
+            let [since_us, t_us] = [frame, frame + 1].map(|f| f as i64 * 50_000);
+            let shift_mm = speed_mm_s * 0.05 + pair[1] - pair[0];
+            let seen = !(blind_from..blind_from + 8).contains(&frame);
+            motion.shift(since_us, t_us, seen.then_some(shift_mm)).unwrap();
+        }
+        let found_mm_s = (motion.travel_mm(3_000_000) - motion.travel_mm(2_000_000)).abs();
+        prop_assert!((found_mm_s / speed_mm_s - 1.0).abs() < 0.03, "{found_mm_s} {speed_mm_s}");
+    }
+
+    /// Travel never goes back further than a belt settles, and `time_us` undoes `travel_mm`.
+    #[test]
+    fn any_counts_whatever_are_taken(counts in prop::collection::vec((0i64..40_000, any::<i64>()), 1..60)) {
+        let mut motion = encoder();
+        let mut t_us = 0;
+        for (step_us, pulses) in counts {
+            t_us += step_us;
+            let before_mm = motion.travel_mm(t_us);
+            let _ = motion.count(t_us, pulses);
+            let after_mm = motion.travel_mm(t_us);
+            prop_assert!(after_mm.is_finite() && before_mm.is_finite());
+            prop_assert!(motion.speed_mm_s.is_finite() && motion.speed_mm_s >= 0.0);
+        }
+        let ahead_mm = motion.travel_mm(t_us) + 50.0;
+        let at_us = motion.time_us(ahead_mm);
+        if at_us != NEVER_US {
+            prop_assert!((motion.travel_mm(at_us) - ahead_mm).abs() < 0.01);
+        }
+    }
+}
