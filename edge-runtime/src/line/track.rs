@@ -110,7 +110,7 @@ impl Track {
 
     /// Whether it is an item, or was seen too shortly to tell.
     pub(crate) fn may_be_item(&self) -> bool {
-        self.is_confirmed() || self.missed == 0
+        self.is_confirmed() || (self.was_whole && self.missed == 0)
     }
 
     /// Whether it has turned out to be a part of something larger, of which it was what came into
