@@ -8,9 +8,11 @@ mod actuate;
 mod capture;
 mod classify;
 mod clock;
+mod journal;
 mod line;
 mod observe;
 mod recognise;
+mod replay;
 mod run;
 mod runtime;
 mod simulate;
@@ -40,6 +42,7 @@ enum Command {
     Classify(classify::Args),
     Simulate(simulate::Args),
     Run(run::Args),
+    Replay(replay::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Run(args) => run_on_board(&args),
+        Command::Replay(args) => replay::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 use crate::actuate::Gates;
 use crate::capture::FrameSource;
 use crate::clock::Clock;
+use crate::journal::{JournalArgs, JournaledLine};
 use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
 use crate::line::route;
@@ -26,7 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[command(after_help = "Examples:
   edge-runtime run --board boards/profiles/raspberry-pi-4.toml --bundle garbage.sortline
   edge-runtime run --board my.toml --bundle garbage.sortline --dry-run
-  edge-runtime run --board my.toml --bundle garbage.sortline --dry-run --frames pictures/")]
+  edge-runtime run --board my.toml --bundle garbage.sortline --dry-run --frames pictures/
+  edge-runtime run --board my.toml --bundle garbage.sortline --journal journal/ --journal-mb 1000")]
 pub(crate) struct Args {
     /// The board profile: what is wired where
     #[arg(long, value_name = "FILE")]
@@ -40,6 +42,8 @@ pub(crate) struct Args {
     /// Take the frames from the pictures in this folder instead of the camera
     #[arg(long, value_name = "DIR", requires = "dry_run")]
     pub(crate) frames: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) journal: JournalArgs,
     /// Threads of the classifier
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) threads: usize,
@@ -196,12 +200,13 @@ pub(crate) fn run(
         gates: plan.board.gates().iter().map(|g| g.name.clone()).collect(),
         ..Journal::default()
     });
+    let line = Line::new(LineConfig::new(&plan.board, plan.routes));
     let runtime = Runtime {
         source,
         gates,
         max_on_us: max_on_us(&plan.board),
         detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
-        line: Line::new(LineConfig::new(&plan.board, plan.routes)),
+        line: JournaledLine::new(line, args.journal.open(false)?),
         recognise: &mut classifier,
         observer: &journal,
         clock: Clock::Monotonic,

@@ -20,9 +20,10 @@ mod switchboard;
 use crate::actuate::Gates;
 use crate::capture::{CaptureError, Frame, FrameSource};
 use crate::clock::Clock;
+use crate::journal::JournaledLine;
 use crate::line::detect::Detector;
 use crate::line::geometry::PixelBox;
-use crate::line::{Command, Event, Line};
+use crate::line::{Command, Event};
 use crate::observe::Observer;
 use crate::recognise::Recognise;
 use anyhow::{anyhow, bail};
@@ -41,7 +42,7 @@ pub(crate) struct Runtime<'a> {
     /// Longest time each gate may be on.
     pub(crate) max_on_us: Vec<i64>,
     pub(crate) detector: Detector,
-    pub(crate) line: Line,
+    pub(crate) line: JournaledLine,
     pub(crate) recognise: &'a mut dyn Recognise,
     pub(crate) observer: &'a Mutex<dyn Observer>,
     pub(crate) clock: Clock,
@@ -127,7 +128,11 @@ impl Runtime<'_> {
             // When the line ends it lets go of `views`, which ends the classifier's thread.
             let line_thread = scope.spawn(move || {
                 let _end = end();
-                looks.run(&mut detector, &mut line, views)
+                let result = looks.run(&mut detector, &mut line, views);
+                if let Err(error) = line.finish() {
+                    eprintln!("warning: {error:#}");
+                }
+                result
             });
             let results = [
                 gate_thread.join().map(|r| r.map_err(Into::into)),
@@ -215,7 +220,7 @@ impl Looks<'_> {
     fn run(
         &self,
         detector: &mut Detector,
-        line: &mut Line,
+        line: &mut JournaledLine,
         views: SyncSender<View>,
     ) -> anyhow::Result<()> {
         let mut commands = Vec::new();

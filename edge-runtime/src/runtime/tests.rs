@@ -1,9 +1,9 @@
 use super::*;
 use crate::actuate::PinGates;
 use crate::actuate::recorded::RecordedPin;
-use crate::line::LineConfig;
 use crate::line::Routes;
 use crate::line::detect::DetectorConfig;
+use crate::line::{Line, LineConfig};
 use crate::recognise::Nobody;
 use boards::{Destination, Profile};
 
@@ -57,7 +57,7 @@ fn run(then: fn() -> CaptureError, stop: &AtomicBool) -> (anyhow::Result<()>, u6
         gates: &mut PinGates::new(pins),
         max_on_us: vec![1],
         detector: Detector::new(DetectorConfig::new([1.0, 1.0])),
-        line: Line::new(LineConfig::new(&board, routes)),
+        line: JournaledLine::new(Line::new(LineConfig::new(&board, routes)), None),
         recognise: &mut Nobody,
         observer: &observer,
         clock: Clock::Monotonic,

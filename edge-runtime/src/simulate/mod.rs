@@ -10,6 +10,7 @@ use crate::actuate::PinGates;
 use crate::actuate::recorded::RecordedPin;
 use crate::capture::simulated::{Feed, SimulatedCamera};
 use crate::clock::Clock;
+use crate::journal::{JournalArgs, JournaledLine};
 use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
 use crate::line::{Line, LineConfig, Routes, route};
@@ -87,6 +88,8 @@ pub(crate) struct Args {
     /// Write views of the items, as the classifier gets them, into DIR/CATEGORY/ITEM to train on
     #[arg(long, value_name = "DIR")]
     save_crops: Option<PathBuf>,
+    #[command(flatten)]
+    journal: JournalArgs,
     /// Views written of one item
     #[arg(long, default_value_t = 2, value_name = "N", requires = "save_crops")]
     crops_per_item: u32,
@@ -327,6 +330,8 @@ fn simulate_virtual(
     let (pins, edges) = RecordedPin::row(setup.board.gates().len(), &clock);
     let geometry = Geometry::new(&setup.board);
     let rate = (setup.board.camera().rate_hz, setup.board.belt().direction);
+    let line = Line::new(LineConfig::new(&setup.board, setup.routes.clone()));
+    let journal = args.journal.open(true)?;
     let world = World::new(setup.world)?;
     let mut extras = Extras {
         frames: match &args.frames {
@@ -344,7 +349,7 @@ fn simulate_virtual(
         gates: Box::new(PinGates::new(pins)),
         clock,
         detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
-        line: Line::new(LineConfig::new(&setup.board, setup.routes.clone())),
+        line: JournaledLine::new(line, journal),
         recognise,
         observer: &mut ledger,
         extras: &mut extras,
@@ -372,6 +377,8 @@ fn simulate_in_real_time(
     let (pins, edges) = RecordedPin::row(setup.board.gates().len(), &clock);
     let geometry = Geometry::new(&setup.board);
     let rate = (setup.board.camera().rate_hz, setup.board.belt().direction);
+    let line = Line::new(LineConfig::new(&setup.board, setup.routes.clone()));
+    let journal = args.journal.open(false)?;
     let world = World::new(setup.world)?;
     let mut camera = SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate);
     let ledger = Mutex::new(Ledger::default());
@@ -380,7 +387,7 @@ fn simulate_in_real_time(
         gates: &mut PinGates::new(pins),
         max_on_us: max_on_us(&setup.board),
         detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
-        line: Line::new(LineConfig::new(&setup.board, setup.routes.clone())),
+        line: JournaledLine::new(line, journal),
         recognise,
         observer: &ledger,
         clock,

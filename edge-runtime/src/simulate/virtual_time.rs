@@ -9,9 +9,10 @@ use crate::actuate::Gates;
 use crate::capture::simulated::SimulatedCamera;
 use crate::capture::{CaptureError, Frame};
 use crate::clock::Clock;
+use crate::journal::JournaledLine;
 use crate::line::detect::{Detection, Detector};
 use crate::line::geometry::PixelBox;
-use crate::line::{Command, Event, Line};
+use crate::line::{Command, Event};
 use crate::observe::Observer;
 use crate::recognise::Recognise;
 use anyhow::{Context, bail};
@@ -25,7 +26,7 @@ pub(crate) struct VirtualRun<'a> {
     pub(crate) gates: Box<dyn Gates>,
     pub(crate) clock: Clock,
     pub(crate) detector: Detector,
-    pub(crate) line: Line,
+    pub(crate) line: JournaledLine,
     pub(crate) recognise: &'a mut dyn Recognise,
     pub(crate) observer: &'a mut dyn Observer,
     pub(crate) extras: &'a mut Extras,
@@ -142,6 +143,7 @@ impl VirtualRun<'_> {
                 self.extras.framed(&frame, detections)?;
             }
         }
+        self.line.finish()?;
         Ok(self.camera)
     }
 
