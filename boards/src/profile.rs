@@ -70,13 +70,19 @@ pub enum MotionSource {
 impl MotionSource {
     pub(crate) const NAMES: &'static str = "\"fixed\", \"encoder\" or \"camera\"";
 
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "fixed" => Self::Fixed,
-            "encoder" => Self::Encoder,
-            "camera" => Self::Camera,
-            _ => return None,
-        })
+    /// The source with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Fixed, Self::Encoder, Self::Camera];
+        all.into_iter().find(|source| source.name() == name)
+    }
+
+    /// Its name in profiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Encoder => "encoder",
+            Self::Camera => "camera",
+        }
     }
 }
 
@@ -238,8 +244,13 @@ impl Profile {
     ///
     /// # Errors
     /// [`ProfileError::Invalid`] when the speed is out of range or there is no category.
-    pub fn simulated(categories: &[String], speed_mm_s: f64) -> Result<Self, ProfileError> {
-        Self::from_toml("simulated board", &simulated_toml(categories, speed_mm_s))
+    pub fn simulated(
+        categories: &[String],
+        speed_mm_s: f64,
+        motion: MotionSource,
+    ) -> Result<Self, ProfileError> {
+        let text = simulated_toml(categories, speed_mm_s, motion);
+        Self::from_toml("simulated board", &text)
     }
 
     /// Its name.
@@ -294,16 +305,21 @@ impl Profile {
     }
 }
 
-fn simulated_toml(categories: &[String], speed_mm_s: f64) -> String {
+fn simulated_toml(categories: &[String], speed_mm_s: f64, motion: MotionSource) -> String {
     let ms = |mm: f64| mm / speed_mm_s * 1000.0;
     let (hold_ms, lead_ms) = (ms(48.0), ms(8.0));
     let mut text = format!(
         "name = \"simulated\"\nreject = \"pass through\"\n\
          [camera]\ndevice = \"simulated\"\nwidth_px = 640\nheight_px = 480\n\
          rate_hz = {:.3}\nview_mm = [400, 300]\n\
-         [belt]\nspeed_mm_s = {speed_mm_s}\ndirection = \"left-to-right\"\ndecision_mm = 100\n",
+         [belt]\nspeed_mm_s = {speed_mm_s}\nmotion = \"{}\"\ndirection = \"left-to-right\"\n\
+         decision_mm = 100\n",
         (speed_mm_s / 20.0).clamp(20.0, 120.0),
+        motion.name(),
     );
+    if motion == MotionSource::Encoder {
+        text += "[encoder]\nline = \"simulated-encoder\"\nmm_per_pulse = 0.5\n";
+    }
     let mut routes = String::from("[routes]\n");
     for (index, category) in categories.iter().enumerate() {
         let distance_mm = 500 + 200 * index;

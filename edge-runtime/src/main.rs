@@ -16,6 +16,7 @@ mod replay;
 mod run;
 mod runtime;
 mod simulate;
+mod timing;
 
 use actuate::gpio::GpioPin;
 use actuate::recorded::RecordedPin;

@@ -1,14 +1,15 @@
 //! What can be seen of a running line from outside.
 
 use crate::line::Command;
+use crate::timing::Movement;
 
-/// Is told what happens. Calls must be quick: some come from the thread that moves the gates.
+/// Is told what happens. Calls must be quick: they hold up the line.
 pub(crate) trait Observer: Send {
     /// The line gave a command.
     fn commanded(&mut self, command: &Command);
 
-    /// A gate was switched, later than planned by so much.
-    fn switched(&mut self, late_us: i64);
+    /// A gate was switched.
+    fn switched(&mut self, movement: &Movement);
 
     /// A view was classified in so much time.
     fn computed(&mut self, took_us: i64);

@@ -4,6 +4,7 @@ use crate::capture::Frame;
 use crate::line::geometry::PixelBox;
 use inference::Classifier;
 use models::{Region, RgbView};
+use std::time::{Duration, Instant};
 
 /// Gives scores to views. Implemented by the classifier, and by oracles in tests.
 pub(crate) trait Recognise: Send {
@@ -50,5 +51,31 @@ impl Recognise for Nobody {
     fn scores(&mut self, _: &Frame, _: PixelBox, scores: &mut Vec<f32>) -> Result<(), String> {
         scores.clear();
         Ok(())
+    }
+}
+
+/// Takes at least so long for each view, as on a slower machine.
+pub(crate) struct Slowed<'a> {
+    inner: &'a mut dyn Recognise,
+    at_least: Duration,
+}
+
+impl<'a> Slowed<'a> {
+    pub(crate) fn new(inner: &'a mut dyn Recognise, at_least: Duration) -> Self {
+        Self { inner, at_least }
+    }
+}
+
+impl Recognise for Slowed<'_> {
+    fn scores(
+        &mut self,
+        frame: &Frame,
+        area: PixelBox,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), String> {
+        let begin = Instant::now();
+        let result = self.inner.scores(frame, area, scores);
+        std::thread::sleep(self.at_least.saturating_sub(begin.elapsed()));
+        result
     }
 }

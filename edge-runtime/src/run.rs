@@ -10,6 +10,7 @@ use crate::line::route;
 use crate::line::{Command, End, Line, LineConfig, Reason, Routes};
 use crate::observe::Observer;
 use crate::runtime::Runtime;
+use crate::timing::{Movement, Timing};
 use anyhow::Context;
 use boards::{Destination, Profile};
 use inference::Classifier;
@@ -60,8 +61,7 @@ struct Journal {
     frames: u64,
     dropped: u64,
     failed: u64,
-    switched: u64,
-    latest_us: i64,
+    timing: Timing,
 }
 
 impl Observer for Journal {
@@ -96,9 +96,8 @@ impl Observer for Journal {
         }
     }
 
-    fn switched(&mut self, late_us: i64) {
-        self.switched += 1;
-        self.latest_us = self.latest_us.max(late_us);
+    fn switched(&mut self, movement: &Movement) {
+        self.timing.add(movement);
     }
 
     fn computed(&mut self, _: i64) {}
@@ -130,11 +129,7 @@ impl Journal {
         for (reason, n) in &self.rejected {
             say(&format!("{n:>7}  rejected: {reason}"));
         }
-        say(&format!(
-            "{} gate movements, the latest {:.1} ms after its time",
-            self.switched,
-            self.latest_us as f64 / 1000.0
-        ));
+        say(&format!("\n{}", self.timing.text()));
     }
 }
 

@@ -15,6 +15,7 @@
 //!   are switched off first.
 
 mod inbox;
+pub(crate) mod realtime;
 mod switchboard;
 
 use crate::actuate::Gates;
@@ -26,6 +27,7 @@ use crate::line::geometry::PixelBox;
 use crate::line::{Command, Event};
 use crate::observe::Observer;
 use crate::recognise::Recognise;
+use crate::timing::Movement;
 use anyhow::{anyhow, bail};
 use inbox::{Inbox, Input};
 use models::RgbView;
@@ -57,6 +59,16 @@ const VIEWS: usize = 2;
 /// Frames in use at the same time at the most: one being taken, one waiting, one being looked at,
 /// and those whose views are being classified.
 const FRAMES: usize = 3 + VIEWS;
+
+/// Movements of gates that wait to be reported.
+const MOVEMENTS: usize = 1024;
+
+/// Says what could not be had; sorting goes on without it.
+fn note(result: Result<(), String>) {
+    if let Err(message) = result {
+        eprintln!("note: {message}");
+    }
+}
 
 /// A view to be classified.
 struct View {
@@ -99,12 +111,15 @@ impl Runtime<'_> {
         let inbox = Inbox::new(FRAMES);
         let switchboard = Switchboard::new(max_on_us);
         let (views, views_in) = sync_channel(VIEWS);
-        let end = || EndAll {
+        let (movements, moved) = sync_channel(MOVEMENTS);
+        note(realtime::lock_memory());
+        let end = &|| EndAll {
             stop,
             inbox: &inbox,
             switchboard: &switchboard,
         };
         let looks = Looks {
+            moved,
             inbox: &inbox,
             switchboard: &switchboard,
             observer,
@@ -112,15 +127,17 @@ impl Runtime<'_> {
             stop,
         };
         std::thread::scope(|scope| {
-            let gate_thread = scope.spawn(|| {
+            let (switchboard, clock) = (&switchboard, &clock);
+            let gate_thread = scope.spawn(move || {
                 let _end = end();
-                switchboard.run(gates, observer, &clock, stop)
+                note(realtime::enter());
+                switchboard.run(gates, &movements, clock, stop)
             });
             let capture_thread = scope.spawn(|| {
                 let _end = end();
                 capture(source, &inbox, stop)
             });
-            let (inbox, clock, end) = (&inbox, &clock, &end);
+            let inbox = &inbox;
             let classifier_thread = scope.spawn(move || {
                 let _end = end();
                 classify(recognise, &views_in, inbox, observer, clock);
@@ -209,6 +226,7 @@ fn classify(
 
 /// The thread in which the line itself runs.
 struct Looks<'a> {
+    moved: Receiver<Movement>,
     inbox: &'a Inbox,
     switchboard: &'a Switchboard,
     observer: &'a Mutex<dyn Observer>,
@@ -250,7 +268,10 @@ impl Looks<'_> {
                 },
             };
             line.handle(&event, &mut commands);
-            self.observe(|o| commands.iter().for_each(|c| o.commanded(c)));
+            self.observe(|o| {
+                self.moved.try_iter().for_each(|m| o.switched(&m));
+                commands.iter().for_each(|c| o.commanded(c));
+            });
             for command in commands.drain(..) {
                 self.obey(command, seen.as_ref(), &views)?;
             }

@@ -22,6 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut world = World::new(WorldConfig {
         seed: 1,
         speed_mm_s: 400.0,
+        swing: 0.0,
         view: View {
             width_px: 640,
             height_px: 480,

@@ -21,4 +21,6 @@ mod surface;
 mod world;
 
 pub use picture::Picture;
-pub use world::{GatePlace, Item, Landing, Place, Spacing, View, World, WorldConfig, WorldError};
+pub use world::{
+    GatePlace, Item, Landing, Place, SWING_US, Spacing, View, World, WorldConfig, WorldError,
+};

@@ -12,8 +12,10 @@ use std::collections::VecDeque;
 pub struct WorldConfig {
     /// Everything that is left to chance follows from it.
     pub seed: u64,
-    /// Speed of the belt.
+    /// Mean speed of the belt.
     pub speed_mm_s: f64,
+    /// The speed swings around its mean by this share of it, from 0 to 0.9, once in [`SWING_US`].
+    pub swing: f64,
     /// What the camera sees.
     pub view: View,
     /// Items per minute on average.
@@ -27,6 +29,9 @@ pub struct WorldConfig {
     /// Empty belt before the first item comes into view.
     pub lead_in_us: i64,
 }
+
+/// In this time the belt's speed swings once up and down.
+pub const SWING_US: i64 = 6_000_000;
 
 /// The camera's picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -170,6 +175,10 @@ impl World {
             ("the length of the view", config.view.length_mm),
             ("the picture's width", config.view.width_px.into()),
             ("the picture's height", config.view.height_px.into()),
+            (
+                "what the belt's swing leaves of its speed",
+                0.91 - config.swing,
+            ),
         ] {
             if value.is_nan() || value <= 0.0 {
                 return Err(WorldError::NotPositive(name));
@@ -222,7 +231,12 @@ impl World {
 
     /// When the centre of an item is at `x_mm`.
     pub fn time_at_us(&self, item: usize, x_mm: f64) -> i64 {
-        ((self.items[item].travel_mm + x_mm) / self.config.speed_mm_s * 1e6).round() as i64
+        self.config.time_us(self.items[item].travel_mm + x_mm)
+    }
+
+    /// How far the belt has travelled by `t_us`.
+    pub fn travel_mm(&self, t_us: i64) -> f64 {
+        self.config.travel_mm(t_us)
     }
 
     /// The item whose centre is nearest to `x_mm` at `t_us`, within `reach_mm`. Items come in single
@@ -374,10 +388,6 @@ impl World {
         last.fold(self.config.view.length_mm / 2.0, f64::max) + END_AFTER_MM
     }
 
-    fn travel_mm(&self, t_us: i64) -> f64 {
-        self.config.speed_mm_s * t_us as f64 / 1e6
-    }
-
     /// A seeded place near the schedule, behind the item before.
     fn next_travel_mm(&mut self, length_mm: f64) -> f64 {
         let jitter_mm = self.config.jitter_mm() * self.signed_unit();
@@ -401,6 +411,31 @@ impl World {
 }
 
 impl WorldConfig {
+    /// The integral of `speed (1 + swing sin(2 pi t / SWING_US))`.
+    fn travel_mm(&self, t_us: i64) -> f64 {
+        let rate_per_us = std::f64::consts::TAU / SWING_US as f64;
+        let swung_us = self.swing * (1.0 - (rate_per_us * t_us as f64).cos()) / rate_per_us;
+        self.speed_mm_s * (t_us as f64 + swung_us) / 1e6
+    }
+
+    /// Undoes [`WorldConfig::travel_mm`], which always rises, to the microsecond.
+    fn time_us(&self, travel_mm: f64) -> i64 {
+        let steady_us = (travel_mm / self.speed_mm_s * 1e6).round() as i64;
+        if self.swing == 0.0 {
+            return steady_us;
+        }
+        let (mut low, mut high) = (steady_us - SWING_US, steady_us + SWING_US);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.travel_mm(middle) < travel_mm {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     fn pitch_mm(&self) -> f64 {
         self.speed_mm_s * 60.0 / self.rate_per_min
     }

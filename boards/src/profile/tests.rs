@@ -71,7 +71,8 @@ fn the_shipped_simulated_profile_is_the_derived_one() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/simulated.toml");
     let shipped = Profile::open(&file).unwrap();
     let categories: Vec<String> = shipped.routes().iter().map(|(c, _)| c.clone()).collect();
-    let derived = Profile::simulated(&categories, shipped.belt().speed_mm_s).unwrap();
+    let derived =
+        Profile::simulated(&categories, shipped.belt().speed_mm_s, MotionSource::Fixed).unwrap();
     assert_eq!(shipped, derived);
 }
 
@@ -247,6 +248,6 @@ fn what_is_no_toml_is_one_fault() {
 #[test]
 fn category_names_of_any_kind_reach_the_simulated_board() {
     let names = ["可回收物".to_owned(), "a \"quoted\" one".to_owned()];
-    let profile = Profile::simulated(&names, 250.0).unwrap();
+    let profile = Profile::simulated(&names, 250.0, MotionSource::Encoder).unwrap();
     assert_eq!(profile.route(&names[1]), Some(Destination::Gate(1)));
 }

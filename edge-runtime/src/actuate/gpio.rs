@@ -1,7 +1,7 @@
 //! Outputs of GPIO chips, through the kernel's character device.
 
 use boards::{Gate, GpioLine};
-use embedded_hal::digital::{Error, ErrorKind, ErrorType, OutputPin};
+use embedded_hal::digital::{Error, ErrorKind, ErrorType, OutputPin, StatefulOutputPin};
 use gpiocdev::Request;
 use gpiocdev::chip::{Chip, chips};
 use gpiocdev::line::Value;
@@ -95,5 +95,16 @@ impl OutputPin for GpioPin {
 
     fn set_high(&mut self) -> Result<(), GpioError> {
         self.set(Value::Active)
+    }
+}
+
+impl StatefulOutputPin for GpioPin {
+    fn is_set_high(&mut self) -> Result<bool, GpioError> {
+        let value = self.request.lone_value().map_err(GpioError)?;
+        Ok(value == Value::Active)
+    }
+
+    fn is_set_low(&mut self) -> Result<bool, GpioError> {
+        self.is_set_high().map(|high| !high)
     }
 }

@@ -3,16 +3,28 @@
 pub(crate) mod gpio;
 pub(crate) mod recorded;
 
-use embedded_hal::digital::OutputPin;
+use embedded_hal::digital::{OutputPin, StatefulOutputPin};
 
-/// A gate that could not be moved.
+/// A gate that does not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("gate {gate} could not be switched {}: {message}", if *on { "on" } else { "off" })]
-pub(crate) struct GateError {
-    pub(crate) gate: usize,
-    pub(crate) on: bool,
-    pub(crate) message: String,
+pub(crate) enum GateError {
+    #[error("gate {gate} could not be switched {}: {message}", state(*on))]
+    Unmoved {
+        gate: usize,
+        on: bool,
+        message: String,
+    },
+    #[error("gate {gate} could not be read back: {message}")]
+    Unreadable { gate: usize, message: String },
+    #[error("gate {gate} was switched {} and is {}: something else drives its line, or it is broken", state(*on), state(!*on))]
+    Contradicts { gate: usize, on: bool },
 }
+
+fn state(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+const NO_GATE: &str = "there is no such gate";
 
 /// The outputs. Dropping them switches everything off.
 pub(crate) trait Gates: Send {
@@ -21,6 +33,12 @@ pub(crate) trait Gates: Send {
     /// # Errors
     /// When the output cannot be set.
     fn set(&mut self, gate: usize, on: bool) -> Result<(), GateError>;
+
+    /// What the output really is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn is_on(&mut self, gate: usize) -> Result<bool, GateError>;
 
     /// The safe state: switches every gate off, going on after a failure.
     ///
@@ -41,14 +59,15 @@ impl<P: OutputPin> PinGates<P> {
 
     fn switch(&mut self, gate: usize, on: bool) -> Result<(), GateError> {
         let Some(pin) = self.pins.get_mut(gate) else {
-            let message = "there is no such gate".to_owned();
-            return Err(GateError { gate, on, message });
+            let message = NO_GATE.to_owned();
+            return Err(GateError::Unmoved { gate, on, message });
         };
-        pin.set_state(on.into()).map_err(|error| GateError {
-            gate,
-            on,
-            message: format!("{error:?}"),
-        })
+        pin.set_state(on.into())
+            .map_err(|error| GateError::Unmoved {
+                gate,
+                on,
+                message: format!("{error:?}"),
+            })
     }
 
     fn switch_all_off(&mut self) -> Result<(), GateError> {
@@ -59,9 +78,18 @@ impl<P: OutputPin> PinGates<P> {
     }
 }
 
-impl<P: OutputPin + Send> Gates for PinGates<P> {
+impl<P: StatefulOutputPin + Send> Gates for PinGates<P> {
     fn set(&mut self, gate: usize, on: bool) -> Result<(), GateError> {
         self.switch(gate, on)
+    }
+
+    fn is_on(&mut self, gate: usize) -> Result<bool, GateError> {
+        let failed = |message| GateError::Unreadable { gate, message };
+        let Some(pin) = self.pins.get_mut(gate) else {
+            return Err(failed(NO_GATE.to_owned()));
+        };
+        pin.is_set_high()
+            .map_err(|error| failed(format!("{error:?}")))
     }
 
     fn all_off(&mut self) -> Result<(), GateError> {
@@ -99,6 +127,12 @@ mod tests {
     fn a_gate_that_is_not_there_is_an_error() {
         let (pins, _edges) = RecordedPin::row(2, &Clock::virtual_time());
         let error = PinGates::new(pins).set(2, true).unwrap_err();
-        assert_eq!((error.gate, error.on), (2, true));
+        let message = NO_GATE.to_owned();
+        let expect = GateError::Unmoved {
+            gate: 2,
+            on: true,
+            message,
+        };
+        assert_eq!(error, expect);
     }
 }

@@ -1,7 +1,7 @@
 //! Pins that only say when they were switched: for the simulator and for dry runs.
 
 use crate::clock::Clock;
-use embedded_hal::digital::{ErrorType, OutputPin};
+use embedded_hal::digital::{ErrorType, OutputPin, StatefulOutputPin};
 use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -61,5 +61,15 @@ impl OutputPin for RecordedPin {
     fn set_high(&mut self) -> Result<(), Infallible> {
         self.switch(true);
         Ok(())
+    }
+}
+
+impl StatefulOutputPin for RecordedPin {
+    fn is_set_high(&mut self) -> Result<bool, Infallible> {
+        Ok(self.on)
+    }
+
+    fn is_set_low(&mut self) -> Result<bool, Infallible> {
+        Ok(!self.on)
     }
 }

@@ -1,12 +1,12 @@
 use super::*;
 use crate::line::{LineConfig, Routes};
-use boards::{Destination, Profile};
+use boards::{Destination, MotionSource, Profile};
 use proptest::prelude::*;
 use std::path::Path;
 
 fn line() -> Line {
     let categories = ["a".to_owned(), "b".to_owned()];
-    let board = Profile::simulated(&categories, 400.0).unwrap();
+    let board = Profile::simulated(&categories, 400.0, MotionSource::Fixed).unwrap();
     let ways = [Destination::Gate(0), Destination::Gate(1)];
     Line::new(LineConfig::new(
         &board,
@@ -85,11 +85,11 @@ fn cut_at_any_byte_it_is_read_up_to_the_cut() {
 fn the_files_stay_within_their_bounds_and_each_can_be_read_alone() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits {
-        file_bytes: 2_000,
-        all_bytes: 12_000,
+        file_bytes: 60_000,
+        all_bytes: 500_000,
     };
     for _ in 0..2 {
-        write(folder.path(), limits, 20_000);
+        write(folder.path(), limits, 60_000);
     }
     let files = Reader::files(folder.path()).unwrap();
     assert!(files.len() > 2, "{files:?}");

@@ -1,9 +1,11 @@
-//! Switches gates at absolute times.
+//! Switches gates at absolute times, from a thread that does nothing else.
 
 use crate::actuate::{GateError, Gates};
 use crate::clock::Clock;
-use crate::observe::Observer;
+use crate::runtime::realtime;
+use crate::timing::Movement;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ struct Edge {
 const MOST_EDGES: usize = 256;
 /// The thread looks up this often even if nothing is to be done.
 const IDLE: Duration = Duration::from_millis(20);
+/// So long before an edge it stops listening and sleeps until the very instant.
+const CLOSE_US: i64 = 500;
 
 /// More firings were asked for than there can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,33 +89,36 @@ impl Switchboard {
         self.changed.notify_all();
     }
 
-    /// Switches until `stop`; then everything off.
+    /// Switches until `stop`; then everything off. What was moved is told to `movements`, as far as
+    /// there is room.
+    ///
+    /// # Errors
+    /// When an output cannot be set, or is not what it was set to. Everything is off then.
     pub(crate) fn run(
         &self,
         gates: &mut dyn Gates,
-        observer: &Mutex<dyn Observer>,
+        movements: &SyncSender<Movement>,
         clock: &Clock,
         stop: &AtomicBool,
     ) -> Result<(), GateError> {
         let safe = SafeOff(gates);
         let mut on_since: Vec<Option<i64>> = vec![None; self.max_on_us.len()];
         loop {
-            let due = self.next_due(clock, stop);
-            let now_us = clock.now_us();
-            match due {
+            match self.next_due(clock, stop) {
                 Due::Stop => return safe.0.all_off(),
                 Due::AllOff => {
                     safe.0.all_off()?;
                     on_since.fill(None);
                 }
                 Due::Edge(edge) => {
-                    safe.0.set(edge.gate, edge.on)?;
-                    on_since[edge.gate] = edge.on.then_some(now_us);
-                    let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
-                    observer.switched(now_us - edge.t_us);
+                    let movement = switch(safe.0, &edge, clock)?;
+                    on_since[edge.gate] = edge.on.then_some(movement.actual_us);
+                    // Nobody waits for it: the gates are more important than the report.
+                    let _ = movements.try_send(movement);
                 }
                 Due::Nothing => {}
             }
+            let now_us = clock.now_us();
             for (gate, since) in on_since.iter_mut().enumerate() {
                 if since.is_some_and(|since| now_us - since > self.max_on_us[gate]) {
                     safe.0.set(gate, false)?;
@@ -131,16 +138,40 @@ impl Switchboard {
             return Due::AllOff;
         }
         let now_us = clock.now_us();
-        if state.edges.first().is_some_and(|e| e.t_us <= now_us) {
+        let Some(next) = state.edges.first() else {
+            let _unlocked = self.changed.wait_timeout(state, IDLE);
+            return Due::Nothing;
+        };
+        let wait_us = next.t_us - now_us;
+        if wait_us <= 0 {
             return Due::Edge(state.edges.remove(0));
         }
-        let next_us = state.edges.first().map(|e| e.t_us - now_us);
-        let wait = next_us.map_or(IDLE, |us| {
-            Duration::from_micros(u64::try_from(us).unwrap_or(0)).min(IDLE)
-        });
-        let _unlocked = self.changed.wait_timeout(state, wait);
+        if wait_us > CLOSE_US {
+            let wait = Duration::from_micros((wait_us - CLOSE_US).unsigned_abs());
+            let _unlocked = self.changed.wait_timeout(state, wait.min(IDLE));
+            return Due::Nothing;
+        }
+        let t_us = next.t_us;
+        drop(state);
+        realtime::sleep_until_us(t_us);
         Due::Nothing
     }
+}
+
+fn switch(gates: &mut dyn Gates, edge: &Edge, clock: &Clock) -> Result<Movement, GateError> {
+    let Edge { t_us, gate, on } = *edge;
+    gates.set(gate, on)?;
+    let actual_us = clock.now_us();
+    if gates.is_on(gate)? != on {
+        return Err(GateError::Contradicts { gate, on });
+    }
+    Ok(Movement {
+        gate,
+        on,
+        planned_us: t_us,
+        actual_us,
+        read_back_us: clock.now_us(),
+    })
 }
 
 enum Due {

@@ -1,11 +1,11 @@
 use super::*;
-use crate::actuate::PinGates;
 use crate::actuate::recorded::RecordedPin;
+use crate::actuate::{GateError, PinGates};
 use crate::line::Routes;
 use crate::line::detect::DetectorConfig;
 use crate::line::{Line, LineConfig};
 use crate::recognise::Nobody;
-use boards::{Destination, Profile};
+use boards::{Destination, MotionSource, Profile};
 
 #[derive(Default)]
 struct Silent {
@@ -14,7 +14,7 @@ struct Silent {
 
 impl Observer for Silent {
     fn commanded(&mut self, _: &Command) {}
-    fn switched(&mut self, _: i64) {}
+    fn switched(&mut self, _: &Movement) {}
     fn computed(&mut self, _: i64) {}
     fn framed(&mut self, dropped: u64) {
         self.frames += 1 + dropped;
@@ -48,7 +48,7 @@ impl FrameSource for Script {
 
 fn run(then: fn() -> CaptureError, stop: &AtomicBool) -> (anyhow::Result<()>, u64) {
     let categories = ["a".to_owned()];
-    let board = Profile::simulated(&categories, 400.0).unwrap();
+    let board = Profile::simulated(&categories, 400.0, MotionSource::Fixed).unwrap();
     let routes = Routes::plain(&[Destination::Gate(0)], 0.0, Destination::PassThrough);
     let (pins, _edges) = RecordedPin::row(1, &Clock::Monotonic);
     let observer = Mutex::new(Silent::default());
@@ -106,11 +106,11 @@ fn firings_are_cut_to_the_longest_time_and_end_in_the_safe_state() {
     let switchboard = Switchboard::new(vec![20_000, 60_000_000]);
     let (pins, edges) = RecordedPin::row(2, &clock);
     let stop = AtomicBool::new(false);
-    let observer = Mutex::new(Silent::default());
+    let (movements, moved) = sync_channel(16);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut gates = PinGates::new(pins);
-            switchboard.run(&mut gates, &observer, &clock, &stop)
+            switchboard.run(&mut gates, &movements, &clock, &stop)
         });
         let now_us = clock.now_us();
         switchboard
@@ -130,7 +130,57 @@ fn firings_are_cut_to_the_longest_time_and_end_in_the_safe_state() {
         assert_eq!(order, [(0, true), (1, true), (0, false), (1, false)]);
         assert!(seen[0].t_us >= now_us + 10_000);
         assert!(seen[2].t_us >= now_us + 30_000);
+        let moved: Vec<Movement> = moved.try_iter().collect();
+        assert_eq!(
+            moved.len(),
+            3,
+            "what is switched off in the end was not planned: {moved:?}"
+        );
+        for movement in moved {
+            assert!(movement.planned_us <= movement.actual_us);
+            assert!(movement.actual_us <= movement.read_back_us);
+        }
     });
+}
+
+/// A pin that is stuck.
+struct Stuck;
+
+impl embedded_hal::digital::ErrorType for Stuck {
+    type Error = std::convert::Infallible;
+}
+
+impl embedded_hal::digital::OutputPin for Stuck {
+    fn set_low(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+impl embedded_hal::digital::StatefulOutputPin for Stuck {
+    fn is_set_high(&mut self) -> Result<bool, Self::Error> {
+        Ok(false)
+    }
+
+    fn is_set_low(&mut self) -> Result<bool, Self::Error> {
+        Ok(true)
+    }
+}
+
+#[test]
+fn an_output_that_is_not_what_it_was_set_to_ends_everything() {
+    let clock = Clock::Monotonic;
+    let switchboard = Switchboard::new(vec![20_000]);
+    let (movements, _moved) = sync_channel(16);
+    switchboard
+        .fire(0, clock.now_us(), clock.now_us() + 1_000)
+        .unwrap();
+    let mut gates = PinGates::new(vec![Stuck]);
+    let result = switchboard.run(&mut gates, &movements, &clock, &AtomicBool::new(false));
+    assert_eq!(result, Err(GateError::Contradicts { gate: 0, on: true }));
 }
 
 #[test]

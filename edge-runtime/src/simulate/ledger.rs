@@ -2,7 +2,8 @@
 
 use crate::line::{Command, End, Reason};
 use crate::observe::Observer;
-use crate::simulate::report::{Chute, Percentiles, Report};
+use crate::simulate::report::{Chute, Report, percentiles_of};
+use crate::timing::{Movement, Timing};
 use boards::Destination;
 use simulator::{Item, Place, World};
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ struct Said {
 pub(crate) struct Ledger {
     said: BTreeMap<u32, Said>,
     latencies_us: Vec<i64>,
-    late_us: Vec<i64>,
+    timing: Timing,
     compute_us: Vec<i64>,
     frames: u64,
     dropped: u64,
@@ -59,8 +60,8 @@ impl Observer for Ledger {
         }
     }
 
-    fn switched(&mut self, late_us: i64) {
-        self.late_us.push(late_us.abs());
+    fn switched(&mut self, movement: &Movement) {
+        self.timing.add(movement);
     }
 
     fn computed(&mut self, took_us: i64) {
@@ -126,10 +127,11 @@ impl Ledger {
             frames: self.frames,
             frames_dropped: self.dropped,
             throughput_per_min: throughput(world),
-            latency_ms: Percentiles::of_us(self.latencies_us),
-            timing_error_ms: Percentiles::of_us(self.late_us),
+            latency_ms: percentiles_of(self.latencies_us),
+            timing_error_ms: self.timing.error.percentiles(),
+            gate_timing: self.timing.text(),
             chutes: tally.chutes(truth),
-            compute_ms: Percentiles::of_us(self.compute_us),
+            compute_ms: percentiles_of(self.compute_us),
         }
     }
 

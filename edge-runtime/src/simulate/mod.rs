@@ -14,11 +14,11 @@ use crate::journal::{JournalArgs, JournaledLine};
 use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
 use crate::line::{Line, LineConfig, Routes, route};
-use crate::recognise::{Nobody, Recognise};
+use crate::recognise::{Nobody, Recognise, Slowed};
 use crate::run::{max_on_us, say};
 use crate::runtime::Runtime;
 use anyhow::{Context, bail};
-use boards::Profile;
+use boards::{MotionSource, Profile};
 use extras::{CropWriter, Extras, FrameWriter};
 use feed::{DrawnFeed, PhotoFeed};
 use inference::Classifier;
@@ -31,6 +31,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use virtual_time::VirtualRun;
 
 /// Sort simulated items on a simulated belt, and report where each landed.
@@ -41,7 +42,9 @@ use virtual_time::VirtualRun;
 #[command(after_help = "Examples:
   edge-runtime simulate --bundle drawn-10.sortline --items synthetic --count 100
   edge-runtime simulate --bundle garbage.sortline --items photos/ --split val --rate 120 --json report.json
-  edge-runtime simulate --items synthetic --count 2000 --save-crops views/   (no bundle: only the views)")]
+  edge-runtime simulate --items synthetic --count 2000 --save-crops views/   (no bundle: only the views)
+  edge-runtime simulate --motion camera --belt-error 0.1 --belt-swing 0.1
+  edge-runtime simulate --realtime --rate 300 --count 1500 --journal journal/")]
 pub(crate) struct Args {
     /// The bundle that recognises the items [default for drawn items: one inside this program]
     #[arg(long, value_name = "FILE")]
@@ -70,11 +73,25 @@ pub(crate) struct Args {
     /// This share of the items touches the one before, from 0 to 1
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     touching: f64,
-    /// Modelled time to classify a view, in virtual time
-    #[arg(long, default_value_t = 40.0, value_name = "MS")]
-    compute_ms: f64,
+    /// How the line knows the belt's motion, on the board that is made when none is named
+    #[arg(long, default_value = "fixed", value_name = "fixed|encoder|camera", value_parser = motion, conflicts_with = "board")]
+    motion: MotionSource,
+    /// The belt really runs faster than the board says by this share of its speed
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "SHARE",
+        allow_hyphen_values = true
+    )]
+    belt_error: f64,
+    /// The belt's speed swings by this share either way, once in 6 s
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    belt_swing: f64,
+    /// Time to classify a view: modelled in virtual time [default: 40]; in real time at least this long [default: 0]
+    #[arg(long, value_name = "MS")]
+    compute_ms: Option<f64>,
     /// Run in wall time, with the threads and queues of `run`
-    #[arg(long, conflicts_with_all = ["frames", "save_crops", "compute_ms"])]
+    #[arg(long, conflicts_with_all = ["frames", "save_crops"])]
     realtime: bool,
     /// Threads of the classifier
     #[arg(long, default_value_t = 1, value_name = "N")]
@@ -138,6 +155,10 @@ fn create(file: &Path) -> anyhow::Result<File> {
     File::create(file).with_context(|| format!("{}: cannot write the report", file.display()))
 }
 
+fn motion(name: &str) -> Result<MotionSource, String> {
+    MotionSource::from_name(name).ok_or_else(|| "it is fixed, encoder or camera".to_owned())
+}
+
 fn check(args: &Args) -> anyhow::Result<()> {
     if args.count == 0 {
         bail!("--count is 0: at least one item is needed");
@@ -148,10 +169,19 @@ fn check(args: &Args) -> anyhow::Result<()> {
     if !(0.0..=1.0).contains(&args.touching) {
         bail!("--touching is {}: it must be from 0 to 1", args.touching);
     }
-    if !(0.0..=1e6).contains(&args.compute_ms) {
+    if let Some(ms) = args.compute_ms.filter(|ms| !(0.0..=1e6).contains(ms)) {
+        bail!("--compute-ms is {ms}: it must be from 0 to 1000000");
+    }
+    if !(-0.9..=9.0).contains(&args.belt_error) {
         bail!(
-            "--compute-ms is {}: it must be from 0 to 1000000",
-            args.compute_ms
+            "--belt-error is {}: it must be from -0.9 to 9",
+            args.belt_error
+        );
+    }
+    if !(0.0..=0.9).contains(&args.belt_swing) {
+        bail!(
+            "--belt-swing is {}: it must be from 0 to 0.9",
+            args.belt_swing
         );
     }
     if args.turn.is_some_and(|turn| !(0.0..=180.0).contains(&turn)) {
@@ -191,6 +221,8 @@ struct Setup {
     world: WorldConfig,
 }
 
+/// What a view takes in virtual time.
+const COMPUTE_MS: f64 = 40.0;
 /// Belt per item at the least, when the speed is chosen for the rate.
 const PITCH_MM: f64 = 400.0;
 const MIN_GAP_MM: f64 = 30.0;
@@ -216,7 +248,7 @@ impl Setup {
             Some(file) => Profile::open(file)?,
             None => {
                 let speed_mm_s = (args.rate / 60.0 * PITCH_MM).max(200.0);
-                Profile::simulated(categories, speed_mm_s)
+                Profile::simulated(categories, speed_mm_s, args.motion)
                     .with_context(|| format!("no belt can carry {} items/min", args.rate))?
             }
         };
@@ -299,7 +331,8 @@ fn world_config(args: &Args, board: &Profile, max_turn_deg: f64) -> WorldConfig 
     };
     WorldConfig {
         seed: args.seed,
-        speed_mm_s: board.belt().speed_mm_s,
+        speed_mm_s: board.belt().speed_mm_s * (1.0 + args.belt_error),
+        swing: args.belt_swing,
         view: View {
             width_px,
             height_px,
@@ -353,7 +386,8 @@ fn simulate_virtual(
         recognise,
         observer: &mut ledger,
         extras: &mut extras,
-        compute_us: (args.compute_ms * 1000.0).round() as i64,
+        compute_us: (args.compute_ms.unwrap_or(COMPUTE_MS) * 1000.0).round() as i64,
+        mm_per_pulse: setup.board.encoder().map(|e| e.mm_per_pulse),
     };
     let camera = run.run()?;
     extras.finish()?;
@@ -367,6 +401,9 @@ fn simulate_in_real_time(
     setup: Setup,
     recognise: &mut dyn Recognise,
 ) -> anyhow::Result<Report> {
+    if setup.board.encoder().is_some() {
+        bail!("the simulated encoder runs in virtual time only: leave out --realtime");
+    }
     let minutes = args.count as f64 / args.rate;
     eprintln!("in real time: this takes about {minutes:.1} minutes");
     let stop = Arc::new(AtomicBool::new(false));
@@ -382,13 +419,15 @@ fn simulate_in_real_time(
     let world = World::new(setup.world)?;
     let mut camera = SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate);
     let ledger = Mutex::new(Ledger::default());
+    let at_least_ms = args.compute_ms.unwrap_or(0.0);
+    let mut recognise = Slowed::new(recognise, Duration::from_secs_f64(at_least_ms / 1000.0));
     let runtime = Runtime {
         source: &mut camera,
         gates: &mut PinGates::new(pins),
         max_on_us: max_on_us(&setup.board),
         detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
         line: JournaledLine::new(line, journal),
-        recognise,
+        recognise: &mut recognise,
         observer: &ledger,
         clock,
     };

@@ -1,6 +1,7 @@
 //! The report of a simulation: a table for people, JSON for programs.
 
 use crate::line::Reason;
+use crate::timing::Percentiles;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -34,6 +35,9 @@ pub(crate) struct Report {
     pub(crate) latency_ms: Percentiles,
     /// Between the planned and the actual switching of gates.
     pub(crate) timing_error_ms: Percentiles,
+    /// The same as a histogram, for people.
+    #[serde(skip)]
+    pub(crate) gate_timing: String,
     pub(crate) chutes: Vec<Chute>,
     /// Wall time of classifying one view.
     pub(crate) compute_ms: Percentiles,
@@ -55,32 +59,21 @@ pub(crate) struct Chute {
     pub(crate) recall: Option<f64>,
 }
 
-/// Of a set of times. All 0 when the set is empty.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub(crate) struct Percentiles {
-    pub(crate) p50: f64,
-    pub(crate) p95: f64,
-    pub(crate) p99: f64,
-    pub(crate) max: f64,
-}
-
-impl Percentiles {
-    /// Nearest rank, in milliseconds.
-    pub(crate) fn of_us(mut times_us: Vec<i64>) -> Self {
-        times_us.sort_unstable();
-        let Some(last) = times_us.len().checked_sub(1) else {
-            return Self::default();
-        };
-        let at = |share: f64| {
-            let rank = (share * times_us.len() as f64).ceil() as usize;
-            times_us[rank.saturating_sub(1).min(last)] as f64 / 1000.0
-        };
-        Self {
-            p50: at(0.50),
-            p95: at(0.95),
-            p99: at(0.99),
-            max: at(1.0),
-        }
+/// Nearest rank, in milliseconds.
+pub(crate) fn percentiles_of(mut times_us: Vec<i64>) -> Percentiles {
+    times_us.sort_unstable();
+    let Some(last) = times_us.len().checked_sub(1) else {
+        return Percentiles::default();
+    };
+    let at = |share: f64| {
+        let rank = (share * times_us.len() as f64).ceil() as usize;
+        times_us[rank.saturating_sub(1).min(last)] as f64 / 1000.0
+    };
+    Percentiles {
+        p50: at(0.50),
+        p95: at(0.95),
+        p99: at(0.99),
+        max: at(1.0),
     }
 }
 
@@ -165,6 +158,9 @@ impl Report {
             self.misjudged,
             self.misrouted_although_recognised,
         );
+        if clock == ClockKind::Real {
+            let _ = write!(text, "\n{}", self.gate_timing);
+        }
         text
     }
 
@@ -184,10 +180,10 @@ mod tests {
 
     #[test]
     fn percentiles_are_of_the_nearest_rank() {
-        let p = Percentiles::of_us((1..=100).rev().map(|n| n * 1000).collect());
+        let p = percentiles_of((1..=100).rev().map(|n| n * 1000).collect());
         assert_eq!([p.p50, p.p95, p.p99, p.max], [50.0, 95.0, 99.0, 100.0]);
-        let one = Percentiles::of_us(vec![7000]);
+        let one = percentiles_of(vec![7000]);
         assert_eq!([one.p50, one.p95, one.p99, one.max], [7.0; 4]);
-        assert_eq!(Percentiles::of_us(Vec::new()), Percentiles::default());
+        assert_eq!(percentiles_of(Vec::new()), Percentiles::default());
     }
 }

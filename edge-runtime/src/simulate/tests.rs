@@ -1,7 +1,7 @@
 use super::*;
 use crate::capture::Frame;
 use crate::line::geometry::PixelBox;
-use boards::Destination;
+use boards::{Destination, MotionSource};
 use image::{Rgba, RgbaImage};
 use simulator::Picture;
 
@@ -108,7 +108,7 @@ fn cards(args: &Args, board: Profile) -> Setup {
 
 fn board(speed_mm_s: f64) -> Profile {
     let categories: Vec<String> = (0..COLOURS.len()).map(|c| format!("c{c}")).collect();
-    Profile::simulated(&categories, speed_mm_s).unwrap()
+    Profile::simulated(&categories, speed_mm_s, MotionSource::Fixed).unwrap()
 }
 
 fn sort(extra: &[&str]) -> Report {
@@ -160,6 +160,33 @@ fn items_that_touch_are_never_sorted_wrongly() {
     assert_sums(&report);
     assert_eq!(report.wrong, 0, "{report:?}");
     assert!(report.correct > 6, "{report:?}");
+}
+
+/// With a belt that is slower than the board says, and whose speed swings.
+fn sort_on_a_restless_belt(motion: &str) -> Report {
+    let extra = [
+        "--motion",
+        motion,
+        "--belt-swing",
+        "0.1",
+        "--belt-error",
+        "-0.05",
+    ];
+    let args = arguments(&extra);
+    let categories: Vec<String> = (0..COLOURS.len()).map(|c| format!("c{c}")).collect();
+    let board = Profile::simulated(&categories, 400.0, args.motion).unwrap();
+    simulate_virtual(&args, cards(&args, board), &mut Oracle).unwrap()
+}
+
+#[test]
+fn encoder_and_camera_follow_a_restless_belt() {
+    for motion in ["encoder", "camera"] {
+        let report = sort_on_a_restless_belt(motion);
+        assert_sums(&report);
+        assert_eq!(report.correct, 24, "{motion}: {report:?}");
+    }
+    // Such a belt is too much for one that is thought to be constant.
+    assert!(sort_on_a_restless_belt("fixed").correct < 12);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::line::geometry::PixelBox;
 use crate::line::{Command, Event};
 use crate::observe::Observer;
 use crate::recognise::Recognise;
+use crate::timing::Movement;
 use anyhow::{Context, bail};
 use models::RgbView;
 use std::collections::BTreeMap;
@@ -32,10 +33,14 @@ pub(crate) struct VirtualRun<'a> {
     pub(crate) extras: &'a mut Extras,
     /// Modelled time to classify a view.
     pub(crate) compute_us: i64,
+    /// Travel per pulse, if the board has an encoder.
+    pub(crate) mm_per_pulse: Option<f64>,
 }
 
 /// Modelled time from the capture of a frame to its detections.
 const LOOK_US: i64 = 5_000;
+/// How often the encoder is read.
+const COUNT_US: i64 = 5_000;
 /// The line's own step.
 const TICK_US: i64 = 10_000;
 
@@ -45,6 +50,7 @@ enum Due {
     Frame(Vec<Detection>),
     Scored(Event),
     Switch { gate: usize, on: bool },
+    Count(f64),
     Tick,
 }
 
@@ -72,6 +78,9 @@ impl VirtualRun<'_> {
         };
         agenda.add(0, Due::Capture);
         agenda.add(0, Due::Tick);
+        if let Some(mm_per_pulse) = self.mm_per_pulse {
+            agenda.add(0, Due::Count(mm_per_pulse));
+        }
         let mut frame = Frame::default();
         let mut commands = Vec::new();
         let mut busy_until_us = 0;
@@ -91,7 +100,13 @@ impl VirtualRun<'_> {
                 }
                 Due::Switch { gate, on } => {
                     self.gates.set(gate, on)?;
-                    self.observer.switched(0);
+                    self.observer.switched(&Movement {
+                        gate,
+                        on,
+                        planned_us: t_us,
+                        actual_us: t_us,
+                        read_back_us: t_us,
+                    });
                     continue;
                 }
                 Due::Frame(detections) => Event::Frame {
@@ -100,6 +115,15 @@ impl VirtualRun<'_> {
                     detections,
                 },
                 Due::Scored(event) => event,
+                Due::Count(mm_per_pulse) => {
+                    agenda.add(t_us + COUNT_US, Due::Count(mm_per_pulse));
+                    let travel_mm = self.camera.world.travel_mm(t_us - self.camera.epoch_us());
+                    Event::Encoder {
+                        t_us,
+                        counted_us: t_us,
+                        pulses: (travel_mm / mm_per_pulse).floor() as i64,
+                    }
+                }
                 Due::Tick => {
                     agenda.add(t_us + TICK_US, Due::Tick);
                     Event::Tick { t_us }

@@ -6,6 +6,7 @@ fn config(seed: u64) -> WorldConfig {
     WorldConfig {
         seed,
         speed_mm_s: 400.0,
+        swing: 0.0,
         view: View {
             width_px: 200,
             height_px: 150,
@@ -150,5 +151,20 @@ proptest! {
         }
         let landed: Vec<Place> = world.items().iter().map(|i| i.landing.unwrap().place).collect();
         prop_assert_eq!(landed, expected);
+    }
+}
+
+#[test]
+fn a_belt_that_swings_keeps_its_mean_speed_and_its_times() {
+    let world = World::new(WorldConfig {
+        swing: 0.3,
+        ..config(1)
+    });
+    let world = world.unwrap();
+    let whole_mm = world.travel_mm(10 * SWING_US);
+    assert!((whole_mm - 400.0 * 60.0).abs() < 0.01, "{whole_mm}");
+    for t_us in [0, 1_234_567, 4_000_000, 77_777_777] {
+        let found_us = world.config().time_us(world.travel_mm(t_us));
+        assert!((found_us - t_us).abs() <= 1, "{found_us} {t_us}");
     }
 }
