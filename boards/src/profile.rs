@@ -21,6 +21,7 @@ pub struct Profile {
     belt: Belt,
     encoder: Option<Encoder>,
     photo_eyes: Vec<PhotoEye>,
+    emergency_stop: Option<InputLine>,
     gates: Vec<Gate>,
     routes: Vec<(String, Destination)>,
     reject: Destination,
@@ -278,6 +279,12 @@ impl Profile {
         &self.photo_eyes
     }
 
+    /// The input that is active while the line may run. It is to be a normally closed contact, so that
+    /// a cut wire stops the line.
+    pub fn emergency_stop(&self) -> Option<&InputLine> {
+        self.emergency_stop.as_ref()
+    }
+
     /// Its gates, in the order of the file.
     pub fn gates(&self) -> &[Gate] {
         &self.gates
@@ -367,7 +374,11 @@ fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
         .iter()
         .map(|e| &e.pin)
         .zip(encoder.iter().map(|e| Some(&e.line.line)));
-    shared_lines(gate_pins.chain(eye_pins).chain(encoder_pin), faults);
+    let stop = raw.emergency_stop.as_ref();
+    let emergency_stop = stop.and_then(|pin| input_line(pin, faults));
+    let stop_pin = stop.map(|pin| (pin, emergency_stop.as_ref().map(|input| &input.line)));
+    let pins = gate_pins.chain(eye_pins).chain(encoder_pin).chain(stop_pin);
+    shared_lines(pins, faults);
     let names: BTreeMap<&str, usize> = raw
         .gates
         .iter()
@@ -428,6 +439,7 @@ fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
         belt: belt?,
         encoder,
         photo_eyes: eyes.into_iter().collect::<Option<_>>()?,
+        emergency_stop,
         gates: gates.into_iter().collect::<Option<_>>()?,
         routes: routes
             .into_iter()
@@ -467,26 +479,27 @@ fn gate(raw: &RawGate, faults: &mut Faults<'_>) -> Option<Gate> {
 }
 
 fn photo_eye(raw: &RawPhotoEye, faults: &mut Faults<'_>) -> Option<PhotoEye> {
-    let line = gpio_line(&raw.pin, faults);
+    let line = input_line(&raw.pin, faults);
     Some(PhotoEye {
         name: raw.name.clone(),
-        line: InputLine {
-            line: line?,
-            active_low: raw.pin.active_low,
-        },
+        line: line?,
         position_mm: raw.position_mm.as_ref()?.value,
         jam_mm: raw.jam_mm.as_ref()?.value,
     })
 }
 
 fn encoder(raw: &RawEncoder, faults: &mut Faults<'_>) -> Option<Encoder> {
-    let line = gpio_line(&raw.pin, faults);
+    let line = input_line(&raw.pin, faults);
     Some(Encoder {
-        line: InputLine {
-            line: line?,
-            active_low: raw.pin.active_low,
-        },
+        line: line?,
         mm_per_pulse: raw.mm_per_pulse.as_ref()?.value,
+    })
+}
+
+fn input_line(raw: &RawPin, faults: &mut Faults<'_>) -> Option<InputLine> {
+    Some(InputLine {
+        line: gpio_line(raw, faults)?,
+        active_low: raw.active_low,
     })
 }
 

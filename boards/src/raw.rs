@@ -12,6 +12,7 @@ pub(crate) struct RawProfile {
     pub(crate) belt: Option<RawBelt>,
     pub(crate) encoder: Option<RawEncoder>,
     pub(crate) photo_eyes: Vec<RawPhotoEye>,
+    pub(crate) emergency_stop: Option<RawPin>,
     pub(crate) gates: Vec<RawGate>,
     pub(crate) routes: Vec<(String, Field<String>)>,
 }
@@ -90,6 +91,11 @@ impl RawProfile {
             belt: top.section("belt", faults).map(|s| belt(s, faults)),
             encoder: optional(&mut top, "encoder", faults).map(|s| encoder(s, faults)),
             photo_eyes: photo_eyes(&mut top, faults),
+            emergency_stop: optional(&mut top, "emergency_stop", faults).map(|mut section| {
+                let pin = pin(&mut section, faults);
+                section.finish(faults);
+                pin
+            }),
             gates: gates(&mut top, faults),
             routes: routes(&mut top, faults),
         };

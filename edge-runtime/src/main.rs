@@ -10,11 +10,13 @@ mod classify;
 mod clock;
 mod journal;
 mod line;
+mod memory;
 mod observe;
 mod recognise;
 mod replay;
 mod run;
 mod runtime;
+mod sense;
 mod simulate;
 mod timing;
 
@@ -28,6 +30,8 @@ use capture::v4l2::V4l2Camera;
 use capture::{CaptureError, FrameSource};
 use clap::Parser;
 use clock::Clock;
+use sense::gpio::GpioSensors;
+use sense::{NoSensors, Sensors};
 use std::process::ExitCode;
 
 /// Sorts items on a belt by what a camera sees.
@@ -67,12 +71,20 @@ fn run_on_board(args: &run::Args) -> anyhow::Result<()> {
     // Both are tried, so that everything that is missing is said at once.
     match (
         open_camera(&plan.board, args),
+        open_sensors(&plan.board),
         open_gates(&plan.board, args),
     ) {
-        (Ok(mut camera), Ok(mut gates)) => run::run(args, plan, camera.as_mut(), gates.as_mut()),
-        (camera, gates) => {
+        (Ok(mut camera), Ok(mut sensors), Ok(mut gates)) => run::run(
+            args,
+            plan,
+            camera.as_mut(),
+            sensors.as_mut(),
+            gates.as_mut(),
+        ),
+        (camera, sensors, gates) => {
             let camera = camera.err().map(|e| vec![e.to_string()]);
-            let missing = [camera, gates.err()].into_iter().flatten().flatten();
+            let missing = [camera, sensors.err(), gates.err()];
+            let missing = missing.into_iter().flatten().flatten();
             let list: Vec<String> = missing.map(|what| format!("\n  {what}")).collect();
             bail!(
                 "{}: this machine lacks parts of the board, and nothing was driven:{}\n\
@@ -96,6 +108,16 @@ fn open_camera(board: &Profile, args: &run::Args) -> Result<Box<dyn FrameSource>
         return Err(CaptureError::Failed(message.to_owned()));
     }
     Ok(Box::new(V4l2Camera::open(board.camera(), clock)?))
+}
+
+fn open_sensors(board: &Profile) -> Result<Box<dyn Sensors>, Vec<String>> {
+    let has_sensors = board.encoder().is_some()
+        || board.emergency_stop().is_some()
+        || !board.photo_eyes().is_empty();
+    if !has_sensors {
+        return Ok(Box::new(NoSensors));
+    }
+    Ok(Box::new(GpioSensors::open(board, Clock::Monotonic)?))
 }
 
 fn open_gates(board: &Profile, args: &run::Args) -> Result<Box<dyn Gates>, Vec<String>> {

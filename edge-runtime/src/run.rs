@@ -10,6 +10,7 @@ use crate::line::route;
 use crate::line::{Command, End, Line, LineConfig, Reason, Routes};
 use crate::observe::Observer;
 use crate::runtime::Runtime;
+use crate::sense::Sensors;
 use crate::timing::{Movement, Timing};
 use anyhow::Context;
 use boards::{Destination, Profile};
@@ -180,6 +181,7 @@ pub(crate) fn run(
     args: &Args,
     plan: Plan,
     source: &mut dyn FrameSource,
+    sensors: &mut dyn Sensors,
     gates: &mut dyn Gates,
 ) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -198,6 +200,7 @@ pub(crate) fn run(
     let line = Line::new(LineConfig::new(&plan.board, plan.routes));
     let runtime = Runtime {
         source,
+        sensors,
         gates,
         max_on_us: max_on_us(&plan.board),
         detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),

@@ -1,10 +1,11 @@
-//! Runs the line in real time: four threads around the pure state machine.
+//! Runs the line in real time: five threads around the pure state machine.
 //!
 //! ```text
 //! capture ──newest frame──▶ line ──views──▶ classifier
 //!                            ▲ │                │
 //!                            │ └──firings──▶ gates
-//!                            └──────scores──────┘
+//!                            ├──────scores──────┘
+//!              sensors ──────┘
 //! ```
 //!
 //! - The newest frame wins: a frame that has not been looked at when the next comes is dropped and
@@ -27,6 +28,7 @@ use crate::line::geometry::PixelBox;
 use crate::line::{Command, Event};
 use crate::observe::Observer;
 use crate::recognise::Recognise;
+use crate::sense::Sensors;
 use crate::timing::Movement;
 use anyhow::{anyhow, bail};
 use inbox::{Inbox, Input};
@@ -40,6 +42,7 @@ use switchboard::Switchboard;
 /// What runs.
 pub(crate) struct Runtime<'a> {
     pub(crate) source: &'a mut dyn FrameSource,
+    pub(crate) sensors: &'a mut dyn Sensors,
     pub(crate) gates: &'a mut dyn Gates,
     /// Longest time each gate may be on.
     pub(crate) max_on_us: Vec<i64>,
@@ -52,6 +55,8 @@ pub(crate) struct Runtime<'a> {
 
 /// The line's own step, when nothing else happens.
 const TICK: Duration = Duration::from_millis(5);
+/// The sensors' thread looks up this often even if nothing is said.
+const SENSE: Duration = Duration::from_millis(50);
 /// Without a frame for this long the camera counts as lost.
 const CAMERA_TIMEOUT: Duration = Duration::from_secs(1);
 /// Views that wait to be classified or are being classified.
@@ -100,6 +105,7 @@ impl Runtime<'_> {
     pub(crate) fn run(self, stop: &AtomicBool) -> anyhow::Result<()> {
         let Self {
             source,
+            sensors,
             gates,
             max_on_us,
             mut detector,
@@ -135,7 +141,11 @@ impl Runtime<'_> {
             });
             let capture_thread = scope.spawn(|| {
                 let _end = end();
-                capture(source, &inbox, stop)
+                capture(source, &inbox, clock, stop)
+            });
+            let sensor_thread = scope.spawn(|| {
+                let _end = end();
+                sense(sensors, &inbox, switchboard, stop)
             });
             let inbox = &inbox;
             let classifier_thread = scope.spawn(move || {
@@ -154,6 +164,7 @@ impl Runtime<'_> {
             let results = [
                 gate_thread.join().map(|r| r.map_err(Into::into)),
                 capture_thread.join(),
+                sensor_thread.join(),
                 classifier_thread.join().map(Ok),
                 line_thread.join(),
             ];
@@ -166,7 +177,32 @@ impl Runtime<'_> {
     }
 }
 
-fn capture(source: &mut dyn FrameSource, inbox: &Inbox, stop: &AtomicBool) -> anyhow::Result<()> {
+fn sense(
+    sensors: &mut dyn Sensors,
+    inbox: &Inbox,
+    switchboard: &Switchboard,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let mut events = Vec::new();
+    while !stop.load(Ordering::Acquire) {
+        sensors.poll(SENSE, &mut events)?;
+        for event in events.drain(..) {
+            if matches!(event, Event::Stop { .. }) {
+                // At once, whatever the line is busy with; it says so too when it learns of it.
+                switchboard.all_off();
+            }
+            inbox.put(event);
+        }
+    }
+    Ok(())
+}
+
+fn capture(
+    source: &mut dyn FrameSource,
+    inbox: &Inbox,
+    clock: &Clock,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
     let mut silent = Duration::ZERO;
     let timeout = Duration::from_millis(100);
     while !stop.load(Ordering::Acquire) {
@@ -184,7 +220,8 @@ fn capture(source: &mut dyn FrameSource, inbox: &Inbox, stop: &AtomicBool) -> an
                 let before = silent;
                 silent += waited;
                 if before < CAMERA_TIMEOUT && silent >= CAMERA_TIMEOUT {
-                    inbox.camera_lost();
+                    let t_us = clock.now_us();
+                    inbox.put(Event::CameraLost { t_us });
                 }
             }
             Err(CaptureError::Finished) => return Ok(()),
@@ -215,7 +252,7 @@ fn classify(
         }
         let captured_us = view.frame.captured_us;
         inbox.give_back(view.frame);
-        inbox.put_scores(Event::Scored {
+        inbox.put(Event::Scored {
             t_us,
             track: view.track,
             captured_us,
@@ -259,10 +296,7 @@ impl Looks<'_> {
                         detections: std::mem::take(&mut detections),
                     }
                 }
-                Some(Input::Scored(event)) => event,
-                Some(Input::CameraLost) => Event::CameraLost {
-                    t_us: self.clock.now_us(),
-                },
+                Some(Input::Event(event)) => event,
                 None => Event::Tick {
                     t_us: self.clock.now_us(),
                 },

@@ -226,7 +226,7 @@ impl World {
 
     /// Where the centre of an item is at `t_us` if nothing takes it off the belt.
     pub fn position_mm(&self, item: usize, t_us: i64) -> f64 {
-        self.travel_mm(t_us) - self.items[item].travel_mm
+        self.config.travel_mm(t_us) - self.items[item].travel_mm
     }
 
     /// When the centre of an item is at `x_mm`.
@@ -234,15 +234,10 @@ impl World {
         self.config.time_us(self.items[item].travel_mm + x_mm)
     }
 
-    /// How far the belt has travelled by `t_us`.
-    pub fn travel_mm(&self, t_us: i64) -> f64 {
-        self.config.travel_mm(t_us)
-    }
-
     /// The item whose centre is nearest to `x_mm` at `t_us`, within `reach_mm`. Items come in single
     /// file, so that their places across the belt do not matter.
     pub fn item_at(&self, t_us: i64, x_mm: f64, reach_mm: f64) -> Option<usize> {
-        let travel_mm = self.travel_mm(t_us) - x_mm;
+        let travel_mm = self.config.travel_mm(t_us) - x_mm;
         let after = self
             .items
             .partition_point(|item| item.travel_mm < travel_mm);
@@ -254,7 +249,7 @@ impl World {
 
     /// Whether an item has to be placed before the frame at `t_us` can be rendered.
     pub fn wants_item(&self, t_us: i64) -> bool {
-        let entry_mm = self.travel_mm(t_us) + self.config.view.length_mm / 2.0;
+        let entry_mm = self.config.travel_mm(t_us) + self.config.view.length_mm / 2.0;
         let ahead_mm = 2.0 * TYPICAL_ITEM_MM + self.config.jitter_mm();
         self.schedule_mm - ahead_mm < entry_mm
     }
@@ -288,7 +283,7 @@ impl World {
         if frame.dimensions() != (view.width_px, view.height_px) {
             *frame = RgbImage::new(view.width_px, view.height_px);
         }
-        let travel_mm = self.travel_mm(t_us);
+        let travel_mm = self.config.travel_mm(t_us);
         let scale = view.px_per_mm();
         let gone_mm = view.length_mm / 2.0 + 2.0 * TYPICAL_ITEM_MM;
         while let Some((index, _)) = self.sprites.front()
@@ -411,8 +406,8 @@ impl World {
 }
 
 impl WorldConfig {
-    /// The integral of `speed (1 + swing sin(2 pi t / SWING_US))`.
-    fn travel_mm(&self, t_us: i64) -> f64 {
+    /// How far the belt has travelled by `t_us`: the integral of `speed (1 + swing sin(2 pi t / SWING_US))`.
+    pub fn travel_mm(&self, t_us: i64) -> f64 {
         let rate_per_us = std::f64::consts::TAU / SWING_US as f64;
         let swung_us = self.swing * (1.0 - (rate_per_us * t_us as f64).cos()) / rate_per_us;
         self.speed_mm_s * (t_us as f64 + swung_us) / 1e6

@@ -171,6 +171,8 @@ fn the_belts_motion_and_its_inputs_resolve() {
     let inputs = r#"[encoder]
 line = "E"
 mm_per_pulse = 0.5
+[emergency_stop]
+line = "G"
 [photo_eyes.exit]
 line = "F"
 active_low = true
@@ -192,7 +194,8 @@ position_mm = 900
     );
     let shared = faults_of(&text.replacen("\"F\"", "\"A\"", 1));
     let problem = Problem::SharedLine("[gates.a]".into(), "[photo_eyes.exit]".into());
-    assert_eq!(shared, [Fault { line: 32, problem }]);
+    assert_eq!(shared, [Fault { line: 34, problem }]);
+    assert!(!profile.emergency_stop().unwrap().active_low);
 }
 
 #[test]

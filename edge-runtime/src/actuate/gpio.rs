@@ -8,7 +8,7 @@ use gpiocdev::line::Value;
 use std::path::PathBuf;
 
 /// The name under which lines are held.
-const OWNER: &str = "sortline";
+pub(crate) const OWNER: &str = "sortline";
 
 /// One line, held from opening to dropping. Active means on; the kernel knows the polarity.
 #[derive(Debug)]
@@ -44,7 +44,8 @@ impl GpioPin {
     }
 }
 
-fn find(line: &GpioLine) -> Option<(PathBuf, u32)> {
+/// The chip and the offset of a line.
+pub(crate) fn find(line: &GpioLine) -> Option<(PathBuf, u32)> {
     match line {
         GpioLine::Named(name) => {
             let found = gpiocdev::find_named_line(name)?;
@@ -62,7 +63,7 @@ fn find(line: &GpioLine) -> Option<(PathBuf, u32)> {
 }
 
 /// What there is instead.
-fn not_found() -> String {
+pub(crate) fn not_found() -> String {
     let labels: Vec<String> = chips()
         .unwrap_or_default()
         .into_iter()

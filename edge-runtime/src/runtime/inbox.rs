@@ -1,4 +1,4 @@
-//! What waits for the line's thread: at most one frame, and a few scores.
+//! What waits for the line's thread: at most one frame, and a few events.
 
 use crate::capture::Frame;
 use crate::line::Event;
@@ -10,13 +10,14 @@ use std::time::Duration;
 pub(crate) enum Input {
     /// The newest frame, and how many were dropped since the one before.
     Frame { frame: Arc<Frame>, dropped: u64 },
-    /// A view's scores.
-    Scored(Event),
-    /// No frames come.
-    CameraLost,
+    /// Scores, or what a sensor says.
+    Event(Event),
 }
 
-/// Filled by the capturing and the classifying thread, emptied by the line's.
+/// Events that wait at the most, counts of the encoder among them.
+const MOST_EVENTS: usize = 256;
+
+/// Filled by the threads that capture, classify and sense, emptied by the line's.
 pub(crate) struct Inbox {
     state: Mutex<State>,
     filled: Condvar,
@@ -25,9 +26,8 @@ pub(crate) struct Inbox {
 struct State {
     frame: Option<Arc<Frame>>,
     dropped: u64,
-    /// As many as there are views under way, which the line keeps few.
-    scores: VecDeque<Event>,
-    camera_lost: bool,
+    /// Scores, of which there are as many as views under way, and what the sensors say.
+    events: VecDeque<Event>,
     /// Frames to write into. One that is still shared is left for later.
     spare: Vec<Arc<Frame>>,
     woken: bool,
@@ -39,8 +39,7 @@ impl Inbox {
             state: Mutex::new(State {
                 frame: None,
                 dropped: 0,
-                scores: VecDeque::with_capacity(frames),
-                camera_lost: false,
+                events: VecDeque::with_capacity(MOST_EVENTS),
                 spare: (0..frames).map(|_| Arc::default()).collect(),
                 woken: false,
             }),
@@ -77,13 +76,14 @@ impl Inbox {
         self.filled.notify_one();
     }
 
-    pub(crate) fn put_scores(&self, scores: Event) {
-        self.lock().scores.push_back(scores);
-        self.filled.notify_one();
-    }
-
-    pub(crate) fn camera_lost(&self) {
-        self.lock().camera_lost = true;
+    /// Puts an event. When the line does not keep up, counts of the encoder are dropped: the next one
+    /// says the same and more.
+    pub(crate) fn put(&self, event: Event) {
+        let mut state = self.lock();
+        if state.events.len() >= MOST_EVENTS && matches!(event, Event::Encoder { .. }) {
+            return;
+        }
+        state.events.push_back(event);
         self.filled.notify_one();
     }
 
@@ -93,21 +93,17 @@ impl Inbox {
         self.filled.notify_all();
     }
 
-    /// What came in, scores first; `None` when nothing does within `timeout`.
+    /// What came in, events first; `None` when nothing does within `timeout`.
     pub(crate) fn take(&self, timeout: Duration) -> Option<Input> {
-        let empty = |state: &mut State| {
-            state.frame.is_none() && state.scores.is_empty() && !state.camera_lost && !state.woken
-        };
+        let empty =
+            |state: &mut State| state.frame.is_none() && state.events.is_empty() && !state.woken;
         let (mut state, _) = self
             .filled
             .wait_timeout_while(self.lock(), timeout, empty)
             .unwrap_or_else(PoisonError::into_inner);
         state.woken = false;
-        if let Some(scores) = state.scores.pop_front() {
-            return Some(Input::Scored(scores));
-        }
-        if std::mem::take(&mut state.camera_lost) {
-            return Some(Input::CameraLost);
+        if let Some(event) = state.events.pop_front() {
+            return Some(Input::Event(event));
         }
         let frame = state.frame.take()?;
         let dropped = std::mem::take(&mut state.dropped);

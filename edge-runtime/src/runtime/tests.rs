@@ -5,6 +5,7 @@ use crate::line::Routes;
 use crate::line::detect::DetectorConfig;
 use crate::line::{Line, LineConfig};
 use crate::recognise::Nobody;
+use crate::sense::{NoSensors, SensorError};
 use boards::{Destination, MotionSource, Profile};
 
 #[derive(Default)]
@@ -54,6 +55,7 @@ fn run(then: fn() -> CaptureError, stop: &AtomicBool) -> (anyhow::Result<()>, u6
     let observer = Mutex::new(Silent::default());
     let runtime = Runtime {
         source: &mut Script { frames: 20, then },
+        sensors: &mut NoSensors,
         gates: &mut PinGates::new(pins),
         max_on_us: vec![1],
         detector: Detector::new(DetectorConfig::new([1.0, 1.0])),
@@ -141,6 +143,51 @@ fn firings_are_cut_to_the_longest_time_and_end_in_the_safe_state() {
             assert!(movement.actual_us <= movement.read_back_us);
         }
     });
+}
+
+#[test]
+fn the_emergency_stop_does_not_wait_for_the_line() {
+    let clock = Clock::Monotonic;
+    let switchboard = Switchboard::new(vec![60_000_000]);
+    let inbox = Inbox::new(1);
+    let (pins, edges) = RecordedPin::row(1, &clock);
+    let (movements, _moved) = sync_channel(16);
+    let stop = AtomicBool::new(false);
+    let now_us = clock.now_us();
+    let off_us = now_us + 50_000_000;
+    switchboard.fire(0, now_us + 1_000, off_us).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut gates = PinGates::new(pins);
+            switchboard.run(&mut gates, &movements, &clock, &stop)
+        });
+        assert!(edges.recv().unwrap().on);
+        let mut sensors = Said(vec![Event::Stop { t_us: now_us }]);
+        let result = sense(&mut sensors, &inbox, &switchboard, &AtomicBool::new(false));
+        assert!(result.is_err(), "a sensor that is broken ends everything");
+        // Nobody takes anything from the inbox, and the gate is off all the same.
+        let edge = edges.recv().unwrap();
+        assert!(!edge.on && edge.t_us < off_us, "{edge:?}");
+        stop.store(true, Ordering::Release);
+        switchboard.wake();
+    });
+    assert!(matches!(
+        inbox.take(Duration::ZERO),
+        Some(Input::Event(Event::Stop { .. }))
+    ));
+}
+
+/// Says what it was given, and then that it is broken.
+struct Said(Vec<Event>);
+
+impl Sensors for Said {
+    fn poll(&mut self, _: Duration, events: &mut Vec<Event>) -> Result<(), SensorError> {
+        if self.0.is_empty() {
+            return Err(SensorError("broken".to_owned()));
+        }
+        events.append(&mut self.0);
+        Ok(())
+    }
 }
 
 /// A pin that is stuck.

@@ -1,6 +1,7 @@
 //! Compares what the line said and did with where the world says that everything landed.
 
 use crate::line::{Command, End, Reason};
+use crate::memory::Memory;
 use crate::observe::Observer;
 use crate::simulate::report::{Chute, Report, percentiles_of};
 use crate::timing::{Movement, Timing};
@@ -27,6 +28,9 @@ pub(crate) struct Ledger {
     compute_us: Vec<i64>,
     frames: u64,
     dropped: u64,
+    memory: Option<Memory>,
+    /// It differs from run to run, as virtual time does not.
+    watches_memory: bool,
 }
 
 impl Observer for Ledger {
@@ -71,6 +75,9 @@ impl Observer for Ledger {
     fn framed(&mut self, dropped: u64) {
         self.frames += 1;
         self.dropped += dropped;
+        if self.watches_memory && self.frames == WARM_FRAMES {
+            self.memory = Some(Memory::now());
+        }
     }
 
     fn failed(&mut self, message: &str) {
@@ -102,10 +109,20 @@ enum Fate {
     Missed,
 }
 
+/// After so many frames everything is in use.
+pub(crate) const WARM_FRAMES: u64 = 200;
 /// Two positions closer than this are of the same item.
 const SAME_ITEM_MM: f64 = 70.0;
 
 impl Ledger {
+    /// One that watches the program's memory too.
+    pub(crate) fn in_real_time() -> Self {
+        Self {
+            watches_memory: true,
+            ..Self::default()
+        }
+    }
+
     /// The report about a run in `world`, whose clock was at `epoch_us` when it began.
     pub(crate) fn report(self, world: &World, epoch_us: i64, truth: &Truth) -> Report {
         let (by_item, strays) = self.by_item(world, epoch_us);
@@ -130,6 +147,7 @@ impl Ledger {
             latency_ms: percentiles_of(self.latencies_us),
             timing_error_ms: self.timing.error.percentiles(),
             gate_timing: self.timing.text(),
+            memory_mb: self.memory.map(Memory::until_now),
             chutes: tally.chutes(truth),
             compute_ms: percentiles_of(self.compute_us),
         }

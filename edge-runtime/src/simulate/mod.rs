@@ -17,6 +17,8 @@ use crate::line::{Line, LineConfig, Routes, route};
 use crate::recognise::{Nobody, Recognise, Slowed};
 use crate::run::{max_on_us, say};
 use crate::runtime::Runtime;
+use crate::sense::simulated::SimulatedEncoder;
+use crate::sense::{NoSensors, Sensors};
 use anyhow::{Context, bail};
 use boards::{MotionSource, Profile};
 use extras::{CropWriter, Extras, FrameWriter};
@@ -354,6 +356,15 @@ fn world_config(args: &Args, board: &Profile, max_turn_deg: f64) -> WorldConfig 
     }
 }
 
+fn simulated_encoder(setup: &Setup, clock: &Clock) -> Option<SimulatedEncoder> {
+    setup.board.encoder().map(|encoder| SimulatedEncoder {
+        world: setup.world.clone(),
+        mm_per_pulse: encoder.mm_per_pulse,
+        clock: clock.clone(),
+        epoch_us: 0,
+    })
+}
+
 fn simulate_virtual(
     args: &Args,
     setup: Setup,
@@ -365,6 +376,7 @@ fn simulate_virtual(
     let rate = (setup.board.camera().rate_hz, setup.board.belt().direction);
     let line = Line::new(LineConfig::new(&setup.board, setup.routes.clone()));
     let journal = args.journal.open(true)?;
+    let encoder = simulated_encoder(&setup, &clock);
     let world = World::new(setup.world)?;
     let mut extras = Extras {
         frames: match &args.frames {
@@ -387,7 +399,7 @@ fn simulate_virtual(
         observer: &mut ledger,
         extras: &mut extras,
         compute_us: (args.compute_ms.unwrap_or(COMPUTE_MS) * 1000.0).round() as i64,
-        mm_per_pulse: setup.board.encoder().map(|e| e.mm_per_pulse),
+        encoder,
     };
     let camera = run.run()?;
     extras.finish()?;
@@ -401,9 +413,6 @@ fn simulate_in_real_time(
     setup: Setup,
     recognise: &mut dyn Recognise,
 ) -> anyhow::Result<Report> {
-    if setup.board.encoder().is_some() {
-        bail!("the simulated encoder runs in virtual time only: leave out --realtime");
-    }
     let minutes = args.count as f64 / args.rate;
     eprintln!("in real time: this takes about {minutes:.1} minutes");
     let stop = Arc::new(AtomicBool::new(false));
@@ -416,13 +425,22 @@ fn simulate_in_real_time(
     let rate = (setup.board.camera().rate_hz, setup.board.belt().direction);
     let line = Line::new(LineConfig::new(&setup.board, setup.routes.clone()));
     let journal = args.journal.open(false)?;
+    let encoder = simulated_encoder(&setup, &clock);
     let world = World::new(setup.world)?;
     let mut camera = SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate);
-    let ledger = Mutex::new(Ledger::default());
+    let mut sensors: Box<dyn Sensors> = match encoder {
+        Some(encoder) => Box::new(SimulatedEncoder {
+            epoch_us: camera.epoch_us(),
+            ..encoder
+        }),
+        None => Box::new(NoSensors),
+    };
+    let ledger = Mutex::new(Ledger::in_real_time());
     let at_least_ms = args.compute_ms.unwrap_or(0.0);
     let mut recognise = Slowed::new(recognise, Duration::from_secs_f64(at_least_ms / 1000.0));
     let runtime = Runtime {
         source: &mut camera,
+        sensors: sensors.as_mut(),
         gates: &mut PinGates::new(pins),
         max_on_us: max_on_us(&setup.board),
         detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),

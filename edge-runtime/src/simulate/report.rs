@@ -1,6 +1,8 @@
 //! The report of a simulation: a table for people, JSON for programs.
 
 use crate::line::Reason;
+use crate::memory::Memory;
+use crate::simulate::ledger::WARM_FRAMES;
 use crate::timing::Percentiles;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -38,6 +40,9 @@ pub(crate) struct Report {
     /// The same as a histogram, for people.
     #[serde(skip)]
     pub(crate) gate_timing: String,
+    /// In real time only, of runs that are long enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory_mb: Option<Memory>,
     pub(crate) chutes: Vec<Chute>,
     /// Wall time of classifying one view.
     pub(crate) compute_ms: Percentiles,
@@ -160,6 +165,12 @@ impl Report {
         );
         if clock == ClockKind::Real {
             let _ = write!(text, "\n{}", self.gate_timing);
+        }
+        if let Some(Memory { start, end, peak }) = self.memory_mb {
+            let _ = writeln!(
+                text,
+                "memory: {start:.1} MB after {WARM_FRAMES} frames, {end:.1} at the end, {peak:.1} at the most"
+            );
         }
         text
     }

@@ -15,6 +15,7 @@ use crate::line::geometry::PixelBox;
 use crate::line::{Command, Event};
 use crate::observe::Observer;
 use crate::recognise::Recognise;
+use crate::sense::simulated::SimulatedEncoder;
 use crate::timing::Movement;
 use anyhow::{Context, bail};
 use models::RgbView;
@@ -33,8 +34,7 @@ pub(crate) struct VirtualRun<'a> {
     pub(crate) extras: &'a mut Extras,
     /// Modelled time to classify a view.
     pub(crate) compute_us: i64,
-    /// Travel per pulse, if the board has an encoder.
-    pub(crate) mm_per_pulse: Option<f64>,
+    pub(crate) encoder: Option<SimulatedEncoder>,
 }
 
 /// Modelled time from the capture of a frame to its detections.
@@ -50,7 +50,7 @@ enum Due {
     Frame(Vec<Detection>),
     Scored(Event),
     Switch { gate: usize, on: bool },
-    Count(f64),
+    Count,
     Tick,
 }
 
@@ -78,9 +78,7 @@ impl VirtualRun<'_> {
         };
         agenda.add(0, Due::Capture);
         agenda.add(0, Due::Tick);
-        if let Some(mm_per_pulse) = self.mm_per_pulse {
-            agenda.add(0, Due::Count(mm_per_pulse));
-        }
+        agenda.add(0, Due::Count);
         let mut frame = Frame::default();
         let mut commands = Vec::new();
         let mut busy_until_us = 0;
@@ -115,13 +113,11 @@ impl VirtualRun<'_> {
                     detections,
                 },
                 Due::Scored(event) => event,
-                Due::Count(mm_per_pulse) => {
-                    agenda.add(t_us + COUNT_US, Due::Count(mm_per_pulse));
-                    let travel_mm = self.camera.world.travel_mm(t_us - self.camera.epoch_us());
-                    Event::Encoder {
-                        t_us,
-                        counted_us: t_us,
-                        pulses: (travel_mm / mm_per_pulse).floor() as i64,
+                Due::Count => {
+                    agenda.add(t_us + COUNT_US, Due::Count);
+                    match &self.encoder {
+                        Some(encoder) => encoder.count(t_us),
+                        None => continue,
                     }
                 }
                 Due::Tick => {

@@ -161,10 +161,10 @@ fn a_belt_that_swings_keeps_its_mean_speed_and_its_times() {
         ..config(1)
     });
     let world = world.unwrap();
-    let whole_mm = world.travel_mm(10 * SWING_US);
+    let whole_mm = world.config().travel_mm(10 * SWING_US);
     assert!((whole_mm - 400.0 * 60.0).abs() < 0.01, "{whole_mm}");
     for t_us in [0, 1_234_567, 4_000_000, 77_777_777] {
-        let found_us = world.config().time_us(world.travel_mm(t_us));
+        let found_us = world.config().time_us(world.config().travel_mm(t_us));
         assert!((found_us - t_us).abs() <= 1, "{found_us} {t_us}");
     }
 }
