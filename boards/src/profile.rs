@@ -241,7 +241,8 @@ impl Profile {
 
     /// The simulator's board: one gate per category, in their order; what is rejected passes through.
     ///
-    /// Times follow the speed, so that a gate clears the same length of belt at any speed.
+    /// Times follow the speed, so that a gate clears the same length of belt at any speed; so does the
+    /// distance of the gates, so that there is time to answer.
     ///
     /// # Errors
     /// [`ProfileError::Invalid`] when the speed is out of range or there is no category.
@@ -312,15 +313,21 @@ impl Profile {
     }
 }
 
+/// Where the simulated board decides, and how long an item takes from there to the first gate at least:
+/// two classifications, and the release of the firing.
+const DECISION_MM: f64 = 100.0;
+const ANSWER_S: f64 = 0.3;
+
 fn simulated_toml(categories: &[String], speed_mm_s: f64, motion: MotionSource) -> String {
     let ms = |mm: f64| mm / speed_mm_s * 1000.0;
     let (hold_ms, lead_ms) = (ms(48.0), ms(8.0));
+    let first_mm = (DECISION_MM + ANSWER_S * speed_mm_s).max(500.0).round();
     let mut text = format!(
         "name = \"simulated\"\nreject = \"pass through\"\n\
          [camera]\ndevice = \"simulated\"\nwidth_px = 640\nheight_px = 480\n\
          rate_hz = {:.3}\nview_mm = [400, 300]\n\
          [belt]\nspeed_mm_s = {speed_mm_s}\nmotion = \"{}\"\ndirection = \"left-to-right\"\n\
-         decision_mm = 100\n",
+         decision_mm = {DECISION_MM}\n",
         (speed_mm_s / 20.0).clamp(20.0, 120.0),
         motion.name(),
     );
@@ -329,7 +336,7 @@ fn simulated_toml(categories: &[String], speed_mm_s: f64, motion: MotionSource) 
     }
     let mut routes = String::from("[routes]\n");
     for (index, category) in categories.iter().enumerate() {
-        let distance_mm = 500 + 200 * index;
+        let distance_mm = first_mm + 200.0 * index as f64;
         let _ = write!(
             text,
             "[gates.gate-{n}]\nline = \"simulated-{n}\"\ndistance_mm = {distance_mm}\n\
