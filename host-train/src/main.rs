@@ -30,6 +30,8 @@ mod step;
 mod train;
 mod trainer;
 mod value;
+#[cfg(test)]
+mod zoo_tests;
 
 use std::process::ExitCode;
 

@@ -36,6 +36,19 @@ fn graph(shape: [usize; 4], same: bool) -> Graph {
         bias,
     };
     let width = 4 * channels;
+    let pool = Op::MaxPool {
+        kernel: [2, 3],
+        stride,
+        padding: match same {
+            true => Padding::Same,
+            false => Padding::Explicit {
+                top: 1,
+                left: 2,
+                bottom: 0,
+                right: 1,
+            },
+        },
+    };
     let ops: Vec<(Op, Vec<usize>)> = vec![
         (Op::Input, vec![]),
         (conv(width, kernel, stride, padding, 1, true), vec![0]),
@@ -44,12 +57,22 @@ fn graph(shape: [usize; 4], same: bool) -> Graph {
         (conv(width, kernel, 1, Padding::Same, width, false), vec![3]),
         (conv(width, 1, 1, Padding::Same, 1, false), vec![4]),
         (Op::BatchNorm { eps: 1e-5 }, vec![5]),
-        (Op::Add, vec![3, 6]),
-        (conv(width, 1, 2, Padding::all(0), 2, true), vec![7]),
-        (Op::Activation(Activation::Relu), vec![8]),
-        (Op::GlobalAvgPool, vec![9]),
-        (Op::Dropout { p: 0.4 }, vec![10]),
-        (Op::Dense { out: 5 }, vec![11]),
+        (Op::StochasticDepth { p: 0.3 }, vec![6]),
+        (Op::Add, vec![3, 7]),
+        (conv(width, 1, 2, Padding::all(0), 2, true), vec![8]),
+        (Op::Activation(Activation::Relu), vec![9]),
+        (pool, vec![10]),
+        (Op::GlobalAvgPool, vec![11]),
+        (Op::Dense { out: 3 }, vec![12]),
+        (Op::Activation(Activation::Silu), vec![13]),
+        (Op::Dense { out: width }, vec![14]),
+        (Op::Activation(Activation::HardSigmoid), vec![15]),
+        (Op::Mul, vec![11, 16]),
+        (Op::Activation(Activation::HardSwish), vec![17]),
+        (Op::GlobalAvgPool, vec![18]),
+        (Op::Activation(Activation::Sigmoid), vec![19]),
+        (Op::Dropout { p: 0.4 }, vec![20]),
+        (Op::Dense { out: 5 }, vec![21]),
     ];
     let nodes = ops.into_iter().enumerate();
     let nodes = nodes
