@@ -77,6 +77,16 @@ impl Layer {
         }
     }
 
+    /// Moves the parameters towards those of `newest`, by this share of the way.
+    pub(crate) fn approach(&mut self, newest: &Layer, share: f32) {
+        approach(&mut self.kernel, &newest.kernel, share);
+        approach(&mut self.matrix, &newest.matrix, share);
+        approach(&mut self.scale, &newest.scale, share);
+        approach(&mut self.bias, &newest.bias, share);
+        approach(&mut self.mean, &newest.mean, share);
+        approach(&mut self.variance, &newest.variance, share);
+    }
+
     pub(crate) fn save(&self, node: &str, weights: &mut Weights) {
         save(weights, node, "weight", &self.kernel);
         save(weights, node, "weight", &self.matrix);
@@ -174,6 +184,16 @@ fn constant<const D: usize>(param: &Option<Param<Tensor<D>>>) -> Option<Param<Te
     param
         .as_ref()
         .map(|p| Param::initialized(p.id, p.val().autodiff()))
+}
+
+fn approach<const D: usize>(
+    param: &mut Option<Param<Tensor<D>>>,
+    newest: &Option<Param<Tensor<D>>>,
+    share: f32,
+) {
+    if let (Some(old), Some(new)) = (param.take(), newest) {
+        *param = Some(old.map(|old| old * (1.0 - share) + new.val() * share));
+    }
 }
 
 fn save<const D: usize>(

@@ -6,7 +6,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod augment;
+mod balance;
+mod chart;
 mod checkpoint;
+mod clip;
 mod config;
 mod data;
 mod discriminant;
@@ -18,14 +21,19 @@ mod initialize;
 mod layer;
 mod loader;
 mod material;
+mod mix;
+mod nadam;
 mod network;
 mod networks;
 mod onnx;
 mod optimizer;
 mod pretrained;
+mod preview;
 mod progress;
 mod random;
 mod run;
+mod schedule;
+mod schedule_command;
 mod step;
 mod train;
 mod trainer;
@@ -51,6 +59,8 @@ enum Command {
     Export(export::Args),
     Evaluate(evaluate::Args),
     Networks(networks::Args),
+    Schedule(schedule_command::Args),
+    AugmentPreview(preview::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +69,8 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Networks(args) => networks::run(&args),
+        Command::Schedule(args) => schedule_command::run(&args),
+        Command::AugmentPreview(args) => preview::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -266,6 +266,13 @@ impl Network {
         }
     }
 
+    /// Moves the parameters after node `from` towards those of `newest`, by this share of the way.
+    pub(crate) fn approach(&mut self, newest: &Network, from: usize, share: f32) {
+        for (layer, newest) in self.layers.iter_mut().zip(&newest.layers).skip(from + 1) {
+            layer.approach(newest, share);
+        }
+    }
+
     /// The shape of one sample at a node's output.
     pub(crate) fn shape(&self, node: usize) -> Shape {
         self.plan.shapes[node]

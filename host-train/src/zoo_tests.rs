@@ -10,13 +10,13 @@ use tract_onnx::prelude::{
     DatumExt, Framework, InferenceModelExt, IntoRunnable, Tensor as Input, tvec,
 };
 
-use crate::config::{Backend, FullConfig, StageConfig};
+use crate::config::{Backend, FullConfig};
 use crate::dropout::Dropout;
 use crate::evaluate::output::TensorFile;
 use crate::network::{Mode, Network, Norm};
 use crate::onnx::{Storage, encode};
 use crate::optimizer;
-use crate::step::{Lesson, learn};
+use crate::step::{Lesson, Target, learn};
 use crate::trainer::device;
 use crate::value::{Value, floats};
 
@@ -203,17 +203,14 @@ fn in_onnx_runtime(onnx: &[u8], input: &[f32]) -> Option<Vec<f32>> {
 fn check_learns(name: &str) {
     let graph = zoo::build(name, CLASSES, Some(32)).unwrap();
     let weights = crate::initialize::initialize(&graph, 1).unwrap();
-    let items = [0, 1, 2, 3];
+    let targets = [0, 1, 2, 3].map(Target::new);
     let images: Vec<f32> = (0..4)
         .flat_map(|seed| reference::random_input(&graph, seed))
         .collect();
-    let size = images.len() / items.len();
+    let size = images.len() / targets.len();
     let device = device(Backend::Flex);
     let mut network = Network::new(graph, &weights, &device).unwrap();
-    let stage = StageConfig {
-        lr: 2e-3,
-        ..FullConfig::from_scratch().stage
-    };
+    let stage = FullConfig::from_scratch().stage;
     let mut optimizer = optimizer::optimizer(&stage, &network);
     let mut losses = Vec::new();
     for step in 0..8 {
@@ -229,9 +226,9 @@ fn check_learns(name: &str) {
         let rows = |range: std::ops::Range<usize>| {
             Ok(images[range.start * size..range.end * size].to_vec())
         };
-        let learned = learn(&network, &device, lesson, &items, rows).unwrap();
+        let learned = learn(&network, &device, lesson, &targets, rows).unwrap();
         losses.push(learned.loss);
-        let changed = optimizer.step(stage.lr, network.clone().train(), learned.gradients);
+        let changed = optimizer.step(stage.rate.lr, network.clone().train(), learned.gradients);
         network = changed.valid();
     }
     let early: f64 = losses[..2].iter().sum();
