@@ -32,7 +32,7 @@ pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
     let x = |value| ROOM[0] + part(value, x_range) * (SIZE[0] - ROOM[0] - ROOM[2]);
     let y = |value| SIZE[1] - ROOM[3] - part(value, y_range) * (SIZE[1] - ROOM[1] - ROOM[3]);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
         SIZE[0], SIZE[1]
     );

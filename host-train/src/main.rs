@@ -7,6 +7,7 @@
 
 mod augment;
 mod balance;
+mod calibrate;
 mod chart;
 mod checkpoint;
 mod clip;
@@ -31,10 +32,12 @@ mod pretrained;
 mod preview;
 mod progress;
 mod random;
+mod report;
 mod run;
 mod schedule;
 mod schedule_command;
 mod step;
+mod student;
 mod train;
 mod trainer;
 mod value;
@@ -55,12 +58,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Train(train::Args),
+    Train(Box<train::Args>),
     Export(export::Args),
     Evaluate(evaluate::Args),
     Networks(networks::Args),
     Schedule(schedule_command::Args),
     AugmentPreview(preview::Args),
+    Report(report::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         Command::Networks(args) => networks::run(&args),
         Command::Schedule(args) => schedule_command::run(&args),
         Command::AugmentPreview(args) => preview::run(&args),
+        Command::Report(args) => report::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -171,7 +171,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     format!(" ({:.2}% of validation items)", items * 100.0)
                 });
             eprintln!("best epoch {}{accuracy}", best.epochs);
-            eprintln!("next: host-train export --run {shown} --out FILE.sortline");
+            eprintln!("next: host-train report --run {shown}");
+            eprintln!("      host-train export --run {shown} --out FILE.sortline");
             Ok(())
         }
         Err(error) if error.is::<Stopped>() => {

@@ -5,14 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use burn::module::Module;
-use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
 use models::{Graph, LabelSet, PreprocessSpec, Weights, zoo};
 
 use crate::balance::{self, item_weights};
 use crate::checkpoint::{Checkpoint, Epoch, Scaler};
-use crate::clip::clip;
 use crate::config::{Backend, Balance, FullConfig, HeadConfig, StageConfig, TrainConfig};
 use crate::data::Data;
 use crate::discriminant::Discriminant;
@@ -20,13 +17,14 @@ use crate::features::{Backbone, Views};
 use crate::initialize::initialize;
 use crate::loader::Photos;
 use crate::material::{Images, Material, StoredFeatures};
-use crate::network::{Network, Norm};
+use crate::network::Norm;
 use crate::optimizer;
 use crate::pretrained;
 use crate::progress::{EpochLines, Progress};
 use crate::random::{Purpose, generator, shuffle};
 use crate::run::Run;
-use crate::step::{Learned, Lesson, Target, learn, split};
+use crate::step::{Lesson, Target, learn, split};
+use crate::student::{Stage, Student, gives_up};
 
 /// Checkpoints are written at most this often: epochs on stored features take milliseconds.
 const SAVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -135,16 +133,6 @@ struct Trainer<'a> {
     state: Checkpoint,
 }
 
-/// A stage of a run.
-struct Stage<'a> {
-    name: &'static str,
-    config: &'a StageConfig,
-    /// Epochs before it.
-    first_epoch: u32,
-    lesson: Lesson,
-    norm_momentum: f32,
-}
-
 /// Sums over the rows of an epoch.
 #[derive(Default)]
 struct Taught {
@@ -153,60 +141,6 @@ struct Taught {
     loss: f64,
     /// Learning rate of the last step.
     lr: f64,
-}
-
-/// What learns in a stage.
-struct Student {
-    network: Network,
-    /// The moving average of its weights, where one is kept.
-    average: Option<Network>,
-    optimizer: ModuleOptimizer,
-}
-
-impl Student {
-    /// What is validated and kept.
-    fn best_known(&self) -> &Network {
-        self.average.as_ref().unwrap_or(&self.network)
-    }
-
-    /// Takes step number `step` of a stage.
-    fn step(&mut self, stage: &Stage, lr: f64, mut learned: Learned, step: u64) {
-        if stage.config.clip_norm > 0.0 {
-            clip(
-                &self.network,
-                &mut learned.gradients,
-                stage.config.clip_norm,
-            );
-        }
-        // burn's optimizers want autodiff tensors, though nothing is recorded here.
-        let changed = self
-            .optimizer
-            .step(lr, self.network.clone().train(), learned.gradients);
-        self.network = changed.valid();
-        self.network
-            .update_statistics(&learned.statistics, stage.norm_momentum);
-        if let Some(average) = &mut self.average {
-            // At first an average over all steps: the first weights say little.
-            let decay = stage
-                .config
-                .ema
-                .min((1.0 + step as f64) / (10.0 + step as f64));
-            average.approach(&self.network, stage.lesson.from, (1.0 - decay) as f32);
-        }
-    }
-}
-
-/// Whether the best validation accuracy is `patience` epochs ago (0: however long it is ago).
-fn gives_up<'a>(epochs: impl Iterator<Item = &'a Epoch>, patience: u32) -> bool {
-    let (mut best, mut waited) = (f64::NEG_INFINITY, 0);
-    for accuracy in epochs.filter_map(|epoch| epoch.val_item_accuracy) {
-        if accuracy > best {
-            (best, waited) = (accuracy, 0);
-        } else {
-            waited += 1;
-        }
-    }
-    patience > 0 && waited >= patience
 }
 
 impl Trainer<'_> {
@@ -341,7 +275,7 @@ impl Trainer<'_> {
     }
 
     fn train_stage(&mut self, stage: &Stage, material: &dyn Material) -> Result<()> {
-        let mut student = self.student(stage)?;
+        let mut student = Student::new(stage.config, &self.graph, &self.state, &self.device)?;
         let last = stage.first_epoch + stage.config.epochs;
         let started = Instant::now();
         let first = self.state.epochs;
@@ -377,26 +311,6 @@ impl Trainer<'_> {
             self.keep(&student, self.state.epochs == last)?;
         }
         Ok(())
-    }
-
-    /// What a stage begins or goes on with.
-    fn student(&self, stage: &Stage) -> Result<Student> {
-        let network = |weights| Network::new(self.graph.clone(), weights, &self.device);
-        let learning = network(&self.state.weights)?;
-        let mut optimizer = optimizer::optimizer(stage.config, &learning);
-        if !self.state.optimizer.is_empty() {
-            optimizer = optimizer::restore(optimizer, &self.state.optimizer)?;
-        }
-        let average = match (stage.config.ema > 0.0, self.state.average.is_empty()) {
-            (false, _) => None,
-            (true, true) => Some(learning.clone()),
-            (true, false) => Some(network(&self.state.average)?),
-        };
-        Ok(Student {
-            network: learning,
-            average,
-            optimizer,
-        })
     }
 
     /// The finished epochs of a stage.
@@ -546,35 +460,4 @@ impl Trainer<'_> {
 /// The name of the node that tells the items apart.
 pub(crate) fn classifier(graph: &Graph) -> &str {
     graph.nodes.last().map_or("", |node| node.name.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check_patience(accuracies: &[f64], patience: u32, expect: bool) {
-        let epoch = |(index, &accuracy): (usize, &f64)| Epoch {
-            epoch: index as u32 + 1,
-            stage: "full".into(),
-            lr: 0.1,
-            train_loss: 1.0,
-            train_accuracy: 0.5,
-            val_loss: None,
-            val_item_accuracy: Some(accuracy),
-            val_category_accuracy: None,
-            seconds: 1.0,
-        };
-        let history: Vec<Epoch> = accuracies.iter().enumerate().map(epoch).collect();
-        assert_eq!(gives_up(history.iter(), patience), expect);
-    }
-
-    #[test]
-    fn a_stage_gives_up_when_nothing_gets_better() {
-        check_patience(&[0.5, 0.6, 0.6, 0.6], 2, true);
-        check_patience(&[0.5, 0.6, 0.6, 0.6], 3, false);
-        check_patience(&[0.5, 0.6, 0.6, 0.7], 2, false);
-        check_patience(&[0.5, 0.4, 0.3, 0.2], 0, false);
-        check_patience(&[], 1, false);
-    }
 }

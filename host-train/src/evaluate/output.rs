@@ -12,7 +12,7 @@ use super::Prediction;
 use super::tally::Report;
 
 /// Prints to standard output; a reader that has gone (`| head`) is no error.
-pub(super) fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
