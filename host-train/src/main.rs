@@ -36,6 +36,7 @@ mod report;
 mod run;
 mod schedule;
 mod schedule_command;
+mod stats;
 mod step;
 mod student;
 mod train;
@@ -64,6 +65,7 @@ enum Command {
     Networks(networks::Args),
     Schedule(schedule_command::Args),
     AugmentPreview(preview::Args),
+    Stats(stats::Args),
     Report(report::Args),
 }
 
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Command::Networks(args) => networks::run(&args),
         Command::Schedule(args) => schedule_command::run(&args),
         Command::AugmentPreview(args) => preview::run(&args),
+        Command::Stats(args) => stats::run(&args),
         Command::Report(args) => report::run(&args),
     };
     match result {
