@@ -1,6 +1,6 @@
 //! The state of a run on disk.
 //!
-//! A checkpoint file is `SLCHKPT1`, the BLAKE3 hash of the rest, and the rest as postcard. Files
+//! A checkpoint file is `SLCHKPT2`, the BLAKE3 hash of the rest, and the rest as postcard. Files
 //! appear whole or not at all: written beside their place, flushed to the disk, then renamed.
 
 use std::fs::{self, File};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::discriminant::Discriminant;
 use crate::trainer::classifier;
 
-const MAGIC: &[u8; 8] = b"SLCHKPT1";
+const MAGIC: &[u8; 8] = b"SLCHKPT2";
 const HASH_BYTES: usize = 32;
 const EXTENSION: &str = "checkpoint";
 
@@ -31,6 +31,10 @@ pub(crate) struct Checkpoint {
     /// The weights as they train; see `scaler`.
     #[serde(with = "named_tensors")]
     pub(crate) weights: Weights,
+    /// The moving average of the weights of this stage, which is what was validated; empty where none
+    /// is kept.
+    #[serde(with = "named_tensors")]
+    pub(crate) average: Weights,
     /// Where the classifier trains on scaled features: how they are scaled.
     pub(crate) scaler: Option<Scaler>,
     /// What is added to the classifier that trains.
@@ -69,7 +73,10 @@ impl Checkpoint {
     /// The weights as the network alone needs them: with the discriminant added to the classifier and
     /// the scaling of features folded into it.
     pub(crate) fn network_weights(&self, graph: &Graph) -> Weights {
-        let mut weights = self.weights.clone();
+        let mut weights = match self.average.is_empty() {
+            true => self.weights.clone(),
+            false => self.average.clone(),
+        };
         if let Some(discriminant) = &self.discriminant {
             discriminant.add_to(&mut weights, classifier(graph));
         }
@@ -103,7 +110,12 @@ impl Checkpoint {
     pub(crate) fn open(path: &Path) -> Result<Checkpoint> {
         let bytes =
             fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-        let damaged = || format!("{}: not a whole checkpoint", path.display());
+        let damaged = || {
+            format!(
+                "{}: not a whole checkpoint, or one of another version",
+                path.display()
+            )
+        };
         let body = bytes.strip_prefix(MAGIC).with_context(damaged)?;
         let (hash, body) = body
             .split_first_chunk::<HASH_BYTES>()
@@ -366,6 +378,7 @@ mod tests {
             epochs,
             steps: 7,
             weights: [("c.weight".to_owned(), matrix), ("c.bias".to_owned(), bias)].into(),
+            average: Weights::new(),
             scaler: None,
             discriminant: None,
             optimizer: vec![1, 2, 3],

@@ -3,15 +3,23 @@
 //! A run keeps them as `config.toml` in its folder. Every setting that changes the result is here;
 //! what only changes the speed (threads, workers) or the place of the data may differ on resuming.
 
+mod augment;
+mod settings;
+mod stage;
+
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
-/// Settings of a run.
+pub(crate) use augment::AugmentConfig;
+pub(crate) use settings::{Settings, insert, merge};
+pub(crate) use stage::{Balance, FullConfig, HeadConfig, Optimizer, StageConfig};
+
+/// Settings of a run. [`TrainConfig::with`] refuses keys that are not here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct TrainConfig {
     /// A name that `host-train networks` lists.
     pub(crate) network: String,
@@ -45,86 +53,24 @@ pub(crate) struct TrainConfig {
     pub(crate) workers: usize,
     /// Threads that compute.
     pub(crate) threads: usize,
+    /// What keeps its weights.
+    pub(crate) freeze: Freeze,
     /// First stage, if the backbone is frozen: the classifier alone, on stored features.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) head: Option<HeadConfig>,
+    pub(crate) head: HeadConfig,
     /// Last stage: the whole network.
     pub(crate) full: FullConfig,
     /// Random changes to the photos while the whole network trains.
     pub(crate) augment: AugmentConfig,
 }
 
-/// What one stage of training is like.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StageConfig {
-    /// Passes over the photos; 0 leaves the stage out.
-    pub(crate) epochs: u32,
-    /// Photos per step.
-    pub(crate) batch: usize,
-    /// Highest learning rate; it rises linearly, then falls as a cosine to nothing.
-    pub(crate) lr: f64,
-    /// Part of the steps in which it rises.
-    pub(crate) warmup: f64,
-    /// Decoupled weight decay of the weights of convolutions and dense layers.
-    pub(crate) weight_decay: f64,
-    /// Part of the target that is spread over all items.
-    pub(crate) label_smoothing: f64,
-    /// The rule that turns gradients into steps.
-    pub(crate) optimizer: Optimizer,
-}
-
-/// Training of the classifier on stored features.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct HeadConfig {
-    /// Views of every photo: 1 as it is, 2 with its mirror image, more with augmented ones.
-    pub(crate) views: usize,
-    /// Scale every feature to mean 0 and deviation 1; folded into the classifier afterwards.
-    pub(crate) standardize: bool,
-    /// How much of a linear discriminant is added to the classifier; 0 leaves it out.
-    pub(crate) discriminant: f32,
-    /// Everything else.
-    #[serde(flatten)]
-    pub(crate) stage: StageConfig,
-}
-
-/// Training of the whole network.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FullConfig {
-    /// Every batch is split into so many parts that are computed side by side; each has its own
-    /// batch statistics. Part of the result, so it does not follow the number of threads.
-    pub(crate) shards: usize,
-    /// Normalise by the running statistics and leave them as they are: for fine-tuning.
-    pub(crate) freeze_norms: bool,
-    /// How far running statistics move per step.
-    pub(crate) norm_momentum: f32,
-    /// Everything else.
-    #[serde(flatten)]
-    pub(crate) stage: StageConfig,
-}
-
-/// Random changes to a photo.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AugmentConfig {
-    /// Mirror left and right, every second time.
-    pub(crate) horizontal_flip: bool,
-    /// Mirror top and bottom, every second time.
-    pub(crate) vertical_flip: bool,
-    /// Turn by a multiple of 90 degrees.
-    pub(crate) quarter_turns: bool,
-    /// Crops keep at least this part of the area; 1 leaves cropping out.
-    pub(crate) min_area: f32,
-    /// Crops are stretched by at most this factor.
-    pub(crate) max_stretch: f32,
-    /// Brightness changes by up to this part.
-    pub(crate) brightness: f32,
-    /// Contrast changes by up to this part.
-    pub(crate) contrast: f32,
-    /// Saturation changes by up to this part.
-    pub(crate) saturation: f32,
+/// What keeps its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Freeze {
+    /// All but the classifier, in the first stage.
+    Backbone,
+    /// Nothing; there is no first stage.
+    None,
 }
 
 /// The burn back end that computes.
@@ -137,102 +83,125 @@ pub(crate) enum Backend {
     Ndarray,
 }
 
-/// The rule that turns gradients into steps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Optimizer {
-    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
-    Adamw,
-    /// Stochastic gradient descent with momentum 0.9.
-    Sgd,
-}
-
-impl Default for AugmentConfig {
-    fn default() -> AugmentConfig {
-        AugmentConfig {
-            horizontal_flip: true,
-            vertical_flip: false,
-            quarter_turns: false,
-            min_area: 0.6,
-            max_stretch: 1.2,
-            brightness: 0.15,
-            contrast: 0.15,
-            saturation: 0.2,
-        }
-    }
-}
-
-impl HeadConfig {
-    /// The default for a frozen, pretrained backbone.
-    pub(crate) fn frozen() -> HeadConfig {
-        HeadConfig {
-            views: 4,
-            standardize: false,
-            discriminant: 0.05,
-            stage: StageConfig {
-                epochs: 60,
-                batch: 64,
-                lr: 3e-3,
-                warmup: 0.0,
-                weight_decay: 0.1,
-                label_smoothing: 0.05,
-                optimizer: Optimizer::Adamw,
-            },
-        }
-    }
-}
-
-impl FullConfig {
-    /// The default where the network learns from the start.
-    pub(crate) fn from_scratch() -> FullConfig {
-        FullConfig {
-            shards: 2,
-            freeze_norms: false,
-            norm_momentum: 0.1,
-            stage: StageConfig {
-                epochs: 40,
-                batch: 64,
-                lr: 2e-3,
-                warmup: 0.1,
-                weight_decay: 0.02,
-                label_smoothing: 0.1,
-                optimizer: Optimizer::Adamw,
-            },
-        }
-    }
-
-    /// The default after a classifier was trained on a frozen backbone: left out, as it is slow.
-    pub(crate) fn fine_tune() -> FullConfig {
-        FullConfig {
-            shards: 2,
-            freeze_norms: true,
-            norm_momentum: 0.1,
-            stage: StageConfig {
-                epochs: 0,
-                batch: 32,
-                lr: 3e-5,
-                warmup: 0.1,
-                weight_decay: 0.02,
-                label_smoothing: 0.1,
-                optimizer: Optimizer::Adamw,
-            },
-        }
-    }
-}
-
 impl TrainConfig {
-    /// Reads `config.toml`.
-    pub(crate) fn read(path: &Path) -> anyhow::Result<TrainConfig> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("{}: cannot be read", path.display()))?;
-        let config: TrainConfig =
-            toml::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
-        config.check().with_context(|| path.display().to_string())?;
+    /// What is not set otherwise.
+    pub(crate) fn defaults(
+        network: String,
+        input_size: u32,
+        data: PathBuf,
+        freeze: Freeze,
+    ) -> TrainConfig {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        TrainConfig {
+            network,
+            input_size,
+            data,
+            labels: None,
+            split: None,
+            val_split: None,
+            val_fraction: 0.2,
+            pretrained: None,
+            seed: 1,
+            backend: Backend::Flex,
+            keep_checkpoints: 2,
+            photo_memory_mib: 1024,
+            workers: cores,
+            threads: cores,
+            freeze,
+            head: HeadConfig::frozen(),
+            full: match freeze {
+                Freeze::Backbone => FullConfig::fine_tune(),
+                Freeze::None => FullConfig::from_scratch(),
+            },
+            augment: AugmentConfig::default(),
+        }
+    }
+
+    /// Settings from those of a file and of options; what they do not say has its default.
+    ///
+    /// # Errors
+    /// Network or data are missing, a key is unknown, a value makes no sense.
+    pub(crate) fn from_table(table: Table) -> Result<TrainConfig> {
+        let text = |key: &str| table.get(key).and_then(toml::Value::as_str);
+        let network = text("network").context("no network is named")?;
+        let data = text("data").context("no folder of photos is named")?;
+        let freeze = TrainConfig::freeze_of(&table)?;
+        let size = models::zoo::default_input_size(network)?;
+        let defaults = TrainConfig::defaults(network.to_owned(), size, data.into(), freeze);
+        defaults.with(table)
+    }
+
+    /// What keeps its weights: with pretrained ones the backbone, if nothing else is said.
+    pub(crate) fn freeze_of(table: &Table) -> Result<Freeze> {
+        match table.get("freeze") {
+            Some(freeze) => freeze.clone().try_into().map_err(|error| {
+                let error: toml::de::Error = error;
+                anyhow::anyhow!("freeze: {}", error.message())
+            }),
+            None if table.contains_key("pretrained") => Ok(Freeze::Backbone),
+            None => Ok(Freeze::None),
+        }
+    }
+
+    /// These settings after some changes.
+    pub(crate) fn with(&self, changes: Table) -> Result<TrainConfig> {
+        let cannot = "the settings cannot be written as TOML";
+        let mut table = Table::try_from(self).context(cannot)?;
+        merge(&mut table, changes.clone());
+        let config: TrainConfig = match table.try_into() {
+            Ok(config) => config,
+            Err(error) => return Err(self.fault_of(&changes).unwrap_or(error.into())),
+        };
+        let known = Table::try_from(&config).context(cannot)?;
+        if let Some(key) = settings::unknown(&changes, &known) {
+            bail!("there is no setting {key:?}");
+        }
+        config.check()?;
         Ok(config)
     }
 
+    /// The first of these changes that makes no setting, and why.
+    fn fault_of(&self, changes: &Table) -> Option<anyhow::Error> {
+        settings::leaves(changes)
+            .into_iter()
+            .find_map(|(key, value)| {
+                let mut table = Table::try_from(self).ok()?;
+                insert(&mut table, &key, value);
+                let error = table.try_into::<TrainConfig>().err()?;
+                let text = error.to_string();
+                let reason = text.lines().next().unwrap_or_default();
+                Some(anyhow::anyhow!("{key}: {reason}"))
+            })
+    }
+
+    /// Reads a config file as it is written.
+    pub(crate) fn read_table(path: &Path) -> Result<Table> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{}: cannot be read", path.display()))?;
+        toml::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))
+    }
+
+    /// Reads the `config.toml` of a run.
+    pub(crate) fn read(path: &Path) -> Result<TrainConfig> {
+        let mut table = TrainConfig::read_table(path)?;
+        // Earlier runs had a head where the backbone was frozen.
+        if !table.contains_key("freeze") {
+            let freeze = match table.contains_key("head") {
+                true => "backbone",
+                false => "none",
+            };
+            table.insert("freeze".into(), freeze.into());
+        }
+        TrainConfig::from_table(table).with_context(|| path.display().to_string())
+    }
+
+    /// The first stage, where there is one.
+    pub(crate) fn frozen_head(&self) -> Option<&HeadConfig> {
+        (self.freeze == Freeze::Backbone).then_some(&self.head)
+    }
+
     /// The text of `config.toml`.
-    pub(crate) fn to_toml(&self) -> anyhow::Result<String> {
+    pub(crate) fn to_toml(&self) -> Result<String> {
         toml::to_string(self).context("the settings cannot be written as TOML")
     }
 
@@ -249,30 +218,18 @@ impl TrainConfig {
     }
 
     /// Says in one sentence which number makes no sense.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        let head = self.head.iter().map(|head| ("head", &head.stage));
-        for (name, stage) in head.chain([("full", &self.full.stage)]) {
-            ensure!(stage.batch > 0, "{name}.batch must be at least 1");
-            let positive = stage.lr.is_finite() && stage.lr > 0.0;
-            ensure!(positive, "{name}.lr must be above 0");
-            let parts = [
-                ("warmup", stage.warmup, 1.0),
-                ("label_smoothing", stage.label_smoothing, 0.99),
-                ("weight_decay", stage.weight_decay, 10.0),
-            ];
-            for (what, value, most) in parts {
-                ensure!(
-                    (0.0..=most).contains(&value),
-                    "{name}.{what} must be in 0..={most}"
-                );
-            }
-        }
-        if let Some(head) = &self.head {
-            ensure!(
-                (1..=64).contains(&head.views),
-                "head.views must be in 1..=64"
-            );
-        }
+    pub(crate) fn check(&self) -> Result<()> {
+        models::zoo::preprocess(&self.network, Some(self.input_size))?;
+        self.head.stage.check("head")?;
+        self.full.stage.check("full")?;
+        ensure!(
+            self.freeze == Freeze::None || self.pretrained.is_some(),
+            "to freeze the backbone needs pretrained weights: a random one is worth nothing"
+        );
+        ensure!(
+            (1..=64).contains(&self.head.views),
+            "head.views must be in 1..=64"
+        );
         let momentum = self.full.norm_momentum;
         ensure!(
             (0.0..=1.0).contains(&momentum),
@@ -304,11 +261,11 @@ impl TrainConfig {
 
     /// Epochs of all stages.
     pub(crate) fn total_epochs(&self) -> u32 {
-        self.head.as_ref().map_or(0, |head| head.stage.epochs) + self.full.stage.epochs
+        self.frozen_head().map_or(0, |head| head.stage.epochs) + self.full.stage.epochs
     }
 
     /// Whether a run under `self` may be resumed under `other`: only places and speed may differ.
-    pub(crate) fn check_resumable(&self, other: &TrainConfig) -> anyhow::Result<()> {
+    pub(crate) fn check_resumable(&self, other: &TrainConfig) -> Result<()> {
         let result = |config: &TrainConfig| TrainConfig {
             data: PathBuf::new(),
             workers: 1,
@@ -330,76 +287,87 @@ impl TrainConfig {
     }
 }
 
-impl AugmentConfig {
-    fn check(&self) -> anyhow::Result<()> {
-        ensure!(
-            (0.05..=1.0).contains(&self.min_area),
-            "augment.min_area must be in 0.05..=1"
-        );
-        ensure!(
-            (1.0..=4.0).contains(&self.max_stretch),
-            "augment.max_stretch must be in 1..=4"
-        );
-        let jitter = [self.brightness, self.contrast, self.saturation];
-        let fits = jitter.iter().all(|part| (0.0..1.0).contains(part));
-        ensure!(
-            fits,
-            "augment.brightness, contrast and saturation must be in 0..1"
-        );
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
-    pub(crate) fn config(head: Option<HeadConfig>) -> TrainConfig {
+    pub(crate) fn config(freeze: Freeze) -> TrainConfig {
         TrainConfig {
-            network: "mobilenet-v2".into(),
-            input_size: 224,
-            data: "photos/mine".into(),
-            labels: None,
-            split: None,
-            val_split: None,
-            val_fraction: 0.2,
             pretrained: Some("weights/net.pth".into()),
-            seed: 1,
-            backend: Backend::Flex,
-            keep_checkpoints: 2,
-            photo_memory_mib: 64,
             workers: 2,
             threads: 2,
-            head,
-            full: FullConfig::from_scratch(),
-            augment: AugmentConfig::default(),
+            ..TrainConfig::defaults("mobilenet-v2".into(), 224, "photos/mine".into(), freeze)
         }
     }
 
     #[test]
     fn defaults_are_valid_and_survive_toml() {
-        for head in [None, Some(HeadConfig::frozen())] {
-            for full in [FullConfig::from_scratch(), FullConfig::fine_tune()] {
-                let config = TrainConfig {
-                    full,
-                    ..config(head.clone())
-                };
-                config.check().unwrap();
-                let text = config.to_toml().unwrap();
-                assert_eq!(toml::from_str::<TrainConfig>(&text).unwrap(), config);
-            }
+        for freeze in [Freeze::None, Freeze::Backbone] {
+            let config = config(freeze);
+            config.check().unwrap();
+            let table: Table = config.to_toml().unwrap().parse().unwrap();
+            assert_eq!(TrainConfig::from_table(table).unwrap(), config);
         }
     }
 
     #[test]
-    fn unknown_keys_are_errors() {
-        let text = config(None).to_toml().unwrap();
-        assert!(toml::from_str::<TrainConfig>(&format!("wieght_decay = 1\n{text}")).is_err());
+    fn what_a_file_does_not_say_has_its_default() {
+        let read = |text: &str| TrainConfig::from_table(text.parse().unwrap());
+        let common = "network = 'resnet50'\ndata = 'photos'\n";
+        let scratch = read(&format!("{common}[full]\nlr = 1\nschedule = 'plateau'")).unwrap();
+        let mut expected =
+            TrainConfig::defaults("resnet50".into(), 224, "photos".into(), Freeze::None);
+        expected.full.stage.rate.lr = 1.0;
+        expected.full.stage.rate.schedule = crate::schedule::Shape::Plateau;
+        assert_eq!(scratch, expected);
+        let frozen = read(&format!("{common}pretrained = 'x.pth'")).unwrap();
+        assert_eq!(frozen.full, FullConfig::fine_tune());
+        assert!(frozen.frozen_head().is_some());
+        for (fault, named) in [
+            ("[full]\nlr = 'fast'", "lr"),
+            ("[full]\nlearning_rate = 1", "learning_rate"),
+            ("[head]\nbalance = 'perhaps'", "perhaps"),
+            ("[augment]\ncolour = 1", "colour"),
+            ("wieght_decay = 1", "wieght_decay"),
+            ("freeze = 'all'", "freeze"),
+            ("freeze = 'backbone'", "pretrained"),
+        ] {
+            let error = format!("{:#}", read(&format!("{common}{fault}")).unwrap_err());
+            assert!(error.contains(named) && !error.contains('\n'), "{error}");
+        }
+        assert!(
+            read("data = 'photos'")
+                .unwrap_err()
+                .to_string()
+                .contains("network")
+        );
+    }
+
+    #[test]
+    fn the_recipes_are_settings() {
+        let mut table: Table = include_str!("../recipes/contest.toml").parse().unwrap();
+        table.insert("data".into(), "photos".into());
+        let config = TrainConfig::from_table(table).unwrap();
+        assert_eq!(config.full.stage.optimizer, Optimizer::Nadam);
+    }
+
+    #[test]
+    fn every_setting_of_a_table_has_an_option() {
+        let table = Table::try_from(config(Freeze::Backbone)).unwrap();
+        let mut keys: Vec<String> = table
+            .iter()
+            .filter_map(|(name, value)| Some((name, value.as_table()?)))
+            .flat_map(|(name, inner)| inner.keys().map(move |key| format!("{name}.{key}")))
+            .collect();
+        let mut options: Vec<&str> = settings::SETTINGS.iter().map(|(key, _)| *key).collect();
+        keys.sort();
+        options.sort();
+        assert_eq!(keys, options);
     }
 
     #[track_caller]
     fn check_fault(change: impl FnOnce(&mut TrainConfig), expect: &str) {
-        let mut config = config(Some(HeadConfig::frozen()));
+        let mut config = config(Freeze::Backbone);
         change(&mut config);
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains(expect), "{error}");
@@ -408,9 +376,11 @@ pub(crate) mod tests {
     #[test]
     fn numbers_without_sense_are_named() {
         check_fault(|c| c.full.stage.batch = 0, "full.batch");
-        check_fault(|c| c.full.stage.lr = f64::NAN, "full.lr");
+        check_fault(|c| c.full.stage.rate.lr = f64::NAN, "full.lr");
         check_fault(|c| c.full.stage.label_smoothing = 1.0, "label_smoothing");
         check_fault(|c| c.full.shards = 0, "shards");
+        check_fault(|c| c.head.stage.rate.cycles = 0, "head.cycles");
+        check_fault(|c| c.full.stage.ema = 1.0, "full.ema");
         check_fault(|c| c.val_fraction = 1.0, "val_fraction");
         check_fault(|c| c.augment.min_area = 0.0, "min_area");
         check_fault(|c| c.threads = 0, "threads");
@@ -418,16 +388,16 @@ pub(crate) mod tests {
 
     #[test]
     fn a_run_is_resumed_with_other_threads_but_not_with_another_seed() {
-        let begun = config(None);
+        let begun = config(Freeze::None);
         let faster = TrainConfig {
             threads: 8,
             data: "elsewhere".into(),
-            ..config(None)
+            ..config(Freeze::None)
         };
         begun.check_resumable(&faster).unwrap();
         let other = TrainConfig {
             seed: 2,
-            ..config(None)
+            ..config(Freeze::None)
         };
         let error = begun.check_resumable(&other).unwrap_err().to_string();
         assert!(
@@ -438,7 +408,7 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_handed_on_names_no_folders() {
-        let text = config(None).without_folders().to_toml().unwrap();
+        let text = config(Freeze::None).without_folders().to_toml().unwrap();
         assert!(
             text.contains("\"mine\"") && text.contains("\"net.pth\""),
             "{text}"

@@ -155,6 +155,7 @@ pub(crate) fn read_labels(path: &Path) -> Result<LabelSet> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Freeze;
 
     #[test]
     fn a_label_set_survives_its_file() {
@@ -201,7 +202,7 @@ mod tests {
         val_fraction: f64,
         expect: [usize; 2],
     ) {
-        let mut config = crate::config::tests::config(None);
+        let mut config = crate::config::tests::config(Freeze::None);
         config.split = train.map(str::to_owned);
         config.val_split = val.map(str::to_owned);
         config.val_fraction = val_fraction;
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn an_unknown_split_is_an_error() {
-        let mut config = crate::config::tests::config(None);
+        let mut config = crate::config::tests::config(Freeze::None);
         config.split = Some("nowhere".into());
         assert!(split(&config, &dataset(&[Some("train")])).is_err());
     }

@@ -33,6 +33,24 @@ impl Dropout {
         }
     }
 
+    /// The same with one draw for all values of a row.
+    pub(crate) fn apply_to_rows(&self, node: usize, p: f64, x: Value) -> Value {
+        match x {
+            Value::Map(x) => {
+                let rows = x.dims()[0];
+                let mask = TensorData::new(self.mask(node, p, rows, 1), [rows, 1, 1, 1]);
+                let mask = Tensor::from_data(mask, &x.device());
+                Value::Map(x * mask)
+            }
+            Value::Features(x) => {
+                let rows = x.dims()[0];
+                let mask = TensorData::new(self.mask(node, p, rows, 1), [rows, 1]);
+                let mask = Tensor::from_data(mask, &x.device());
+                Value::Features(x * mask)
+            }
+        }
+    }
+
     pub(crate) fn mask(&self, node: usize, p: f64, rows: usize, row_len: usize) -> Vec<f32> {
         let kept = 1.0 / (1.0 - p as f32);
         let mut mask = Vec::with_capacity(rows * row_len);

@@ -1,6 +1,6 @@
 //! `evaluate`: how good a bundle is, measured through `inference`, which is what will run.
 
-mod output;
+pub(crate) mod output;
 mod table;
 mod tally;
 

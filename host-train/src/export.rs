@@ -1,14 +1,14 @@
 //! `host-train export`: from a run to a bundle, with the proof that both compute the same.
 
+mod measure;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use dataset::Dataset;
-use inference::Classifier;
 use models::{
-    Accuracy, Bundle, Graph, LabelSet, Manifest, Precision, PreprocessSpec, Provenance, RgbView,
-    Weights, passes, zoo,
+    Bundle, Graph, LabelSet, Manifest, Precision, PreprocessSpec, Provenance, Weights, passes, zoo,
 };
 use tract_onnx::prelude::*;
 
@@ -19,7 +19,6 @@ use crate::data;
 use crate::loader::{Photos, in_order, normalize, square_len};
 use crate::network::Network;
 use crate::onnx::{Storage, encode};
-use crate::progress::Progress;
 use crate::random::{Purpose, generator};
 use crate::run;
 use crate::step::{highest, predict};
@@ -39,7 +38,11 @@ const INT8_AGREEMENT: f64 = 0.9;
 #[command(after_help = "\
 Examples:
   host-train export --run runs/first --out waste.sortline
-  host-train export --run runs/first --out waste.sortline --onnx waste.onnx --weights int8")]
+  host-train export --run runs/first --out waste.sortline --onnx waste.onnx --weights int8
+  host-train export --run runs/first --out waste.sortline --purity 0.995
+
+Where there are validation photos, the logits are divided by the temperature that makes the scores fit
+how often they are right on them.")]
 pub(crate) struct Args {
     /// Folder of the run.
     #[arg(long, value_name = "RUN")]
@@ -65,42 +68,57 @@ pub(crate) struct Args {
     /// Reject an item whose category scores lower.
     #[arg(long, default_value_t = 0.5, value_name = "SCORE")]
     reject_below: f32,
+    /// Reject what scores lower than it must for so pure a category on the validation photos.
+    #[arg(long, value_name = "PART")]
+    purity: Option<f64>,
+    /// Leave the scores as they were trained.
+    #[arg(long)]
+    no_calibration: bool,
     /// The photos, if they are no longer where they were.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
 /// A run that has something to export.
-struct Trained {
-    config: TrainConfig,
-    labels: LabelSet,
-    state: Checkpoint,
-    graph: Graph,
+pub(crate) struct Trained {
+    pub(crate) config: TrainConfig,
+    pub(crate) labels: LabelSet,
+    pub(crate) state: Checkpoint,
+    pub(crate) graph: Graph,
     weights: Weights,
-    spec: PreprocessSpec,
+    pub(crate) spec: PreprocessSpec,
 }
 
 /// Photos of a run.
-struct RunPhotos {
-    data: Dataset,
+pub(crate) struct RunPhotos {
+    pub(crate) data: Dataset,
     /// Whether they were not trained on.
-    unseen: bool,
+    pub(crate) unseen: bool,
 }
 
 /// Exports.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let trained = Trained::open(&args.run, &args.checkpoint)?;
+    let wanted = args.purity.unwrap_or(0.0);
+    ensure!((0.0..=1.0).contains(&wanted), "--purity must be in 0..=1");
+    let mut trained = Trained::open(&args.run, &args.checkpoint)?;
     let photos = trained.photos(args.data.as_deref());
+    let unseen = photos.as_ref().filter(|photos| photos.unseen);
     let (graph, weights) = passes::fold_batch_norm(&trained.graph, &trained.weights)?;
     let onnx = encode(&graph, &weights, args.weights)?;
-    trained.prove_parity(
-        &onnx,
-        args.weights,
-        photos.as_ref().map(|photos| &photos.data),
-    )?;
     let mut bundle = Bundle::new(trained.manifest(args)?, onnx);
-    match &photos {
-        Some(photos) if photos.unseen => {
+    match unseen {
+        Some(photos) if !args.no_calibration => {
+            trained.calibrate(args, &mut bundle, &photos.data)?;
+        }
+        _ => ensure!(
+            args.purity.is_none(),
+            "--purity needs validation photos, and calibration"
+        ),
+    }
+    let data = photos.as_ref().map(|photos| &photos.data);
+    trained.prove_parity(&bundle.onnx, args.weights, data)?;
+    match unseen {
+        Some(photos) => {
             let accuracy = trained.measure(&bundle, &photos.data)?;
             println!(
                 "accuracy on {} {} photos: {:.2}% of items, {:.2}% of categories",
@@ -111,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             );
             bundle.manifest.accuracy = Some(accuracy);
         }
-        _ => println!("accuracy: not measured, as there are no validation photos"),
+        None => println!("accuracy: not measured, as there are no validation photos"),
     }
     if let Some(path) = &args.onnx {
         write_atomically(path, &bundle.onnx)?;
@@ -130,7 +148,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 impl Trained {
-    fn open(folder: &Path, which: &str) -> Result<Trained> {
+    pub(crate) fn open(folder: &Path, which: &str) -> Result<Trained> {
         let config = run::begun(folder)?.with_context(|| {
             format!(
                 "{}: no training run is there (no config.toml)",
@@ -156,7 +174,7 @@ impl Trained {
     }
 
     /// The photos that were validated on, or those trained on if none were, if they are still there.
-    fn photos(&self, folder: Option<&Path>) -> Option<RunPhotos> {
+    pub(crate) fn photos(&self, folder: Option<&Path>) -> Option<RunPhotos> {
         let mut config = self.config.clone();
         config.data = folder.map_or(config.data, Path::to_owned);
         let read = || -> Result<RunPhotos> {
@@ -282,23 +300,33 @@ impl Trained {
         let folder_name = folder
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
+        let plain = self.plain_manifest()?;
         let manifest = Manifest {
-            name: args
-                .name
-                .clone()
-                .or(folder_name)
-                .unwrap_or_else(|| self.graph.name.clone()),
+            name: args.name.clone().or(folder_name).unwrap_or(plain.name),
             version: args.bundle_version,
-            network: self.config.network.clone(),
-            labels: self.labels.clone(),
-            preprocess: self.spec,
-            parameters: self.graph.parameter_count()?,
-            macs: self.graph.macs()?,
             precision: match args.weights {
                 Storage::F32 => Precision::F32,
                 Storage::Int8 => Precision::Int8Weights,
             },
             reject_thresholds: vec![args.reject_below; self.labels.categories().len()],
+            ..plain
+        };
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The manifest of a first version that rejects nothing.
+    fn plain_manifest(&self) -> Result<Manifest> {
+        Ok(Manifest {
+            name: self.graph.name.clone(),
+            version: 1,
+            network: self.config.network.clone(),
+            labels: self.labels.clone(),
+            preprocess: self.spec,
+            parameters: self.graph.parameter_count()?,
+            macs: self.graph.macs()?,
+            precision: Precision::F32,
+            reject_thresholds: vec![0.0; self.labels.categories().len()],
             accuracy: None,
             provenance: Provenance {
                 data_hash: self.state.data_hash.clone(),
@@ -306,48 +334,13 @@ impl Trained {
                 seed: self.config.seed,
                 tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
             },
-        };
-        manifest.check()?;
-        Ok(manifest)
+        })
     }
 
-    /// The accuracy of what is going to run, through the code that is going to run it.
-    fn measure(&self, bundle: &Bundle, data: &Dataset) -> Result<Accuracy> {
-        let count = data.samples.len();
-        let threads = self.config.threads.min(count);
-        let progress = Progress::new("measuring", "photos", count as u64);
-        let measure_part = |part: usize| {
-            let mut classifier = Classifier::new(bundle, 1)?;
-            let (mut items, mut categories) = (0u64, 0u64);
-            for sample in data.samples.iter().skip(part).step_by(threads) {
-                let path = data.path(sample);
-                let name = || path.display().to_string();
-                let photo = dataset::decode(&path).with_context(name)?;
-                let view = RgbView::new(photo.as_raw(), photo.width(), photo.height())?;
-                let verdict = classifier.classify(view, None).with_context(name)?;
-                items += u64::from(highest(&verdict.item_scores) == sample.item);
-                categories += u64::from(verdict.category == self.labels.category_of(sample.item));
-                progress.advance(1);
-            }
-            Ok((items, categories))
-        };
-        let (mut items, mut categories) = (0, 0);
-        in_order(threads, threads, measure_part, |_, part| {
-            items += part.0;
-            categories += part.1;
-            Ok(())
-        })?;
-        progress.finish();
-        let folder = data
-            .root
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
-        let split = data.samples[0].split.as_deref().unwrap_or("validation");
-        Ok(Accuracy {
-            data: format!("{} {split}", folder.as_deref().unwrap_or("data")),
-            items: count as u64,
-            item_accuracy: items as f64 / count as f64,
-            category_accuracy: categories as f64 / count as f64,
-        })
+    /// What was trained as a bundle, to measure it with.
+    pub(crate) fn bundle(&self) -> Result<Bundle> {
+        let (graph, weights) = passes::fold_batch_norm(&self.graph, &self.weights)?;
+        let onnx = encode(&graph, &weights, Storage::F32)?;
+        Ok(Bundle::new(self.plain_manifest()?, onnx))
     }
 }

@@ -1,9 +1,9 @@
 //! The parameters of one node, and what they do.
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::activation::relu;
-use burn::tensor::module::{batch_norm, batch_norm_train, conv2d};
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::activation::{relu, sigmoid, silu};
+use burn::tensor::module::{batch_norm, batch_norm_train, conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use models::graph::{Activation, Padding};
 use models::{Graph, Op, Weights};
@@ -75,6 +75,16 @@ impl Layer {
             mean: constant(&self.mean),
             variance: constant(&self.variance),
         }
+    }
+
+    /// Moves the parameters towards those of `newest`, by this share of the way.
+    pub(crate) fn approach(&mut self, newest: &Layer, share: f32) {
+        approach(&mut self.kernel, &newest.kernel, share);
+        approach(&mut self.matrix, &newest.matrix, share);
+        approach(&mut self.scale, &newest.scale, share);
+        approach(&mut self.bias, &newest.bias, share);
+        approach(&mut self.mean, &newest.mean, share);
+        approach(&mut self.variance, &newest.variance, share);
     }
 
     pub(crate) fn save(&self, node: &str, weights: &mut Weights) {
@@ -176,6 +186,16 @@ fn constant<const D: usize>(param: &Option<Param<Tensor<D>>>) -> Option<Param<Te
         .map(|p| Param::initialized(p.id, p.val().autodiff()))
 }
 
+fn approach<const D: usize>(
+    param: &mut Option<Param<Tensor<D>>>,
+    newest: &Option<Param<Tensor<D>>>,
+    share: f32,
+) {
+    if let (Some(old), Some(new)) = (param.take(), newest) {
+        *param = Some(old.map(|old| old * (1.0 - share) + new.val() * share));
+    }
+}
+
 fn save<const D: usize>(
     weights: &mut Weights,
     node: &str,
@@ -201,5 +221,25 @@ pub(crate) fn activate<const D: usize>(f: Activation, x: Tensor<D>) -> Tensor<D>
         // Inference: one pass. Training: clamp's gradient takes many, those of two relus fewer.
         Activation::Relu6 if !x.is_autodiff() => x.clamp(0.0, 6.0),
         Activation::Relu6 => relu(relu(x).neg().add_scalar(6.0)).neg().add_scalar(6.0),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Silu => silu(x),
+        Activation::HardSigmoid => {
+            activate(Activation::Relu6, x.add_scalar(3.0)).mul_scalar(1.0 / 6.0)
+        }
+        Activation::HardSwish => x.clone() * activate(Activation::HardSigmoid, x),
     }
+}
+
+/// The largest value under a sliding window.
+pub(crate) fn max_pool(
+    x: Tensor<4>,
+    kernel: [usize; 2],
+    stride: usize,
+    padding: Padding,
+) -> Tensor<4> {
+    let [_, _, h, w] = x.dims();
+    let pads = padding.resolve([h, w], kernel, stride);
+    let padding = [(pads.top, pads.bottom), (pads.left, pads.right)];
+    let options = MaxPoolOptions::new(kernel).with_stride([stride; 2]);
+    max_pool2d(x, options.with_padding_pairs(padding))
 }

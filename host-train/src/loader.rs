@@ -56,6 +56,11 @@ impl Photos {
         self.items[index]
     }
 
+    /// The items of all photos.
+    pub(crate) fn items(&self) -> &[usize] {
+        &self.items
+    }
+
     /// The file of a photo.
     pub(crate) fn path(&self, index: usize) -> &PathBuf {
         &self.paths[index]

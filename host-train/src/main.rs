@@ -6,7 +6,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod augment;
+mod balance;
+mod calibrate;
+mod chart;
 mod checkpoint;
+mod clip;
 mod config;
 mod data;
 mod discriminant;
@@ -18,18 +22,28 @@ mod initialize;
 mod layer;
 mod loader;
 mod material;
+mod mix;
+mod nadam;
 mod network;
 mod networks;
 mod onnx;
 mod optimizer;
 mod pretrained;
+mod preview;
 mod progress;
 mod random;
+mod report;
 mod run;
+mod schedule;
+mod schedule_command;
+mod stats;
 mod step;
+mod student;
 mod train;
 mod trainer;
 mod value;
+#[cfg(test)]
+mod zoo_tests;
 
 use std::process::ExitCode;
 
@@ -45,10 +59,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Train(train::Args),
+    Train(Box<train::Args>),
     Export(export::Args),
     Evaluate(evaluate::Args),
     Networks(networks::Args),
+    Schedule(schedule_command::Args),
+    AugmentPreview(preview::Args),
+    Stats(stats::Args),
+    Report(report::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +75,10 @@ fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Networks(args) => networks::run(&args),
+        Command::Schedule(args) => schedule_command::run(&args),
+        Command::AugmentPreview(args) => preview::run(&args),
+        Command::Stats(args) => stats::run(&args),
+        Command::Report(args) => report::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,9 +13,10 @@ use crate::config::AugmentConfig;
 use crate::discriminant::Discriminant;
 use crate::features::Features;
 use crate::loader::{Photos, in_order, normalize, square_len};
+use crate::mix::mix;
 use crate::network::Network;
 use crate::random::{Purpose, generator};
-use crate::step::{Score, predict, score};
+use crate::step::{Score, Target, predict, score};
 
 /// Images that are validated together.
 const VALIDATION_BATCH: usize = 8;
@@ -23,13 +24,13 @@ const VALIDATION_BATCH: usize = 8;
 /// The numbers of a range of rows of a batch.
 pub(crate) type Rows<'a> = dyn Fn(Range<usize>) -> Result<Vec<f32>> + Sync + 'a;
 
-/// Called with the items of a batch and its numbers.
-pub(crate) type Learn<'a> = dyn FnMut(&[usize], &Rows) -> Result<()> + 'a;
+/// Called with the targets of a batch and its numbers.
+pub(crate) type Learn<'a> = dyn FnMut(&[Target], &Rows) -> Result<()> + 'a;
 
 /// What a stage learns from.
 pub(crate) trait Material {
-    /// Rows of one epoch.
-    fn len(&self) -> usize;
+    /// The item of every photo.
+    fn items(&self) -> &[usize];
 
     /// Hands over batches, given as rows, in their order.
     fn each_batch(&self, epoch: u32, batches: &[&[usize]], learn: &mut Learn) -> Result<()>;
@@ -56,8 +57,8 @@ pub(crate) struct StoredFeatures {
 }
 
 impl Material for StoredFeatures {
-    fn len(&self) -> usize {
-        self.train_items.len()
+    fn items(&self) -> &[usize] {
+        &self.train_items
     }
 
     fn each_batch(&self, epoch: u32, batches: &[&[usize]], learn: &mut Learn) -> Result<()> {
@@ -69,7 +70,8 @@ impl Material for StoredFeatures {
             &self.train.rows[row * width..(row + 1) * width]
         };
         for batch in batches {
-            let items: Vec<usize> = batch.iter().map(|&photo| self.train_items[photo]).collect();
+            let target = |&photo: &usize| Target::new(self.train_items[photo]);
+            let targets: Vec<Target> = batch.iter().map(target).collect();
             let rows = |range: Range<usize>| {
                 Ok(batch[range]
                     .iter()
@@ -77,7 +79,7 @@ impl Material for StoredFeatures {
                     .copied()
                     .collect())
             };
-            learn(&items, &rows)?;
+            learn(&targets, &rows)?;
         }
         Ok(())
     }
@@ -114,8 +116,8 @@ pub(crate) struct Images {
 }
 
 impl Material for Images {
-    fn len(&self) -> usize {
-        self.train.len()
+    fn items(&self) -> &[usize] {
+        self.train.items()
     }
 
     fn each_batch(&self, epoch: u32, batches: &[&[usize]], learn: &mut Learn) -> Result<()> {
@@ -124,7 +126,12 @@ impl Material for Images {
             let mut rng = generator(self.seed, Purpose::Augment, position);
             Augmentation::draw(&self.augment, &mut rng, width, height)
         };
-        let make = |batch: usize| self.train.batch(batches[batch], &self.spec, change);
+        let make = |batch: usize| {
+            let photos = self.train.batch(batches[batch], &self.spec, change)?;
+            let position = [u64::from(epoch), batch as u64, 0];
+            let mut rng = generator(self.seed, Purpose::Mix, position);
+            Ok(mix(photos, &self.augment, &self.spec, &mut rng))
+        };
         let size = square_len(&self.spec);
         in_order(self.workers, batches.len(), make, |_, batch| {
             let rows = |range: Range<usize>| {
@@ -133,7 +140,7 @@ impl Material for Images {
                     &batch.pixels[range.start * size..range.end * size],
                 )
             };
-            learn(&batch.items, &rows)
+            learn(&batch.targets, &rows)
         })
     }
 

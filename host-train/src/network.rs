@@ -8,8 +8,8 @@ use models::graph::{GraphError, Shape};
 use models::{Graph, Op, Weights};
 
 use crate::dropout::Dropout;
-use crate::layer::{ConvForm, Layer, activate};
-use crate::value::{Value, add};
+use crate::layer::{ConvForm, Layer, activate, max_pool};
+use crate::value::{Value, add, mul};
 
 /// A trainable network: one [`Layer`] per node of its graph.
 #[derive(Module, Debug)]
@@ -178,6 +178,7 @@ impl Network {
                     let value = take(a);
                     add(value.clone(), value)
                 }
+                [a, b] if node.op == Op::Mul => mul(take(a), take(b)),
                 [a, b] => add(take(a), take(b)),
                 _ => unreachable!("no operation takes more than two inputs"),
             };
@@ -229,9 +230,21 @@ impl Network {
                 Value::Features(x.reshape([n, c, h * w]).mean_dim(2).reshape([n, c]))
             }
             (Op::Dense { .. }, Value::Features(x)) => Value::Features(layer.dense(x)),
+            (
+                Op::MaxPool {
+                    kernel,
+                    stride,
+                    padding,
+                },
+                Value::Map(x),
+            ) => Value::Map(max_pool(x, kernel, stride, padding)),
             (Op::Dropout { p }, x) => match mode {
                 Mode::Inference => x,
                 Mode::Training { dropout, .. } => dropout.apply(index, p, x),
+            },
+            (Op::StochasticDepth { p }, x) => match mode {
+                Mode::Inference => x,
+                Mode::Training { dropout, .. } => dropout.apply_to_rows(index, p, x),
             },
             (op, _) => unreachable!("shape inference let {op:?} through"),
         }
@@ -250,6 +263,13 @@ impl Network {
                     *param = Some(old.map(|old| old * (1.0 - momentum) + new * momentum));
                 }
             }
+        }
+    }
+
+    /// Moves the parameters after node `from` towards those of `newest`, by this share of the way.
+    pub(crate) fn approach(&mut self, newest: &Network, from: usize, share: f32) {
+        for (layer, newest) in self.layers.iter_mut().zip(&newest.layers).skip(from + 1) {
+            layer.approach(newest, share);
         }
     }
 

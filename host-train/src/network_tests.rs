@@ -5,11 +5,12 @@ use models::{Graph, Node, Op, Tensor as Numbers, Weights, reference, zoo};
 use proptest::prelude::*;
 
 use super::*;
+use crate::clip::clip;
 use crate::config::Backend;
 use crate::initialize::initialize;
 use crate::random::{Purpose, generator};
 use crate::random::{between, normal};
-use crate::step::{Lesson, learn};
+use crate::step::{Lesson, Target, learn};
 use crate::trainer::device;
 use crate::value::floats;
 
@@ -36,6 +37,19 @@ fn graph(shape: [usize; 4], same: bool) -> Graph {
         bias,
     };
     let width = 4 * channels;
+    let pool = Op::MaxPool {
+        kernel: [2, 3],
+        stride,
+        padding: match same {
+            true => Padding::Same,
+            false => Padding::Explicit {
+                top: 1,
+                left: 2,
+                bottom: 0,
+                right: 1,
+            },
+        },
+    };
     let ops: Vec<(Op, Vec<usize>)> = vec![
         (Op::Input, vec![]),
         (conv(width, kernel, stride, padding, 1, true), vec![0]),
@@ -44,12 +58,22 @@ fn graph(shape: [usize; 4], same: bool) -> Graph {
         (conv(width, kernel, 1, Padding::Same, width, false), vec![3]),
         (conv(width, 1, 1, Padding::Same, 1, false), vec![4]),
         (Op::BatchNorm { eps: 1e-5 }, vec![5]),
-        (Op::Add, vec![3, 6]),
-        (conv(width, 1, 2, Padding::all(0), 2, true), vec![7]),
-        (Op::Activation(Activation::Relu), vec![8]),
-        (Op::GlobalAvgPool, vec![9]),
-        (Op::Dropout { p: 0.4 }, vec![10]),
-        (Op::Dense { out: 5 }, vec![11]),
+        (Op::StochasticDepth { p: 0.3 }, vec![6]),
+        (Op::Add, vec![3, 7]),
+        (conv(width, 1, 2, Padding::all(0), 2, true), vec![8]),
+        (Op::Activation(Activation::Relu), vec![9]),
+        (pool, vec![10]),
+        (Op::GlobalAvgPool, vec![11]),
+        (Op::Dense { out: 3 }, vec![12]),
+        (Op::Activation(Activation::Silu), vec![13]),
+        (Op::Dense { out: width }, vec![14]),
+        (Op::Activation(Activation::HardSigmoid), vec![15]),
+        (Op::Mul, vec![11, 16]),
+        (Op::Activation(Activation::HardSwish), vec![17]),
+        (Op::GlobalAvgPool, vec![18]),
+        (Op::Activation(Activation::Sigmoid), vec![19]),
+        (Op::Dropout { p: 0.4 }, vec![20]),
+        (Op::Dense { out: 5 }, vec![21]),
     ];
     let nodes = ops.into_iter().enumerate();
     let nodes = nodes
@@ -154,14 +178,14 @@ fn loss_and_gradients(
     backend: Backend,
     lesson: Lesson,
 ) -> (f64, Weights) {
-    let items = [0, 3, 1, 4];
-    let input = images(graph, items.len(), 9);
-    let size = input.len() / items.len();
+    let targets = [0, 3, 1, 4].map(Target::new);
+    let input = images(graph, targets.len(), 9);
+    let size = input.len() / targets.len();
     let device = device(backend);
     let network = Network::new(graph.clone(), weights, &device).unwrap();
     let rows =
         |range: std::ops::Range<usize>| Ok(input[range.start * size..range.end * size].to_vec());
-    let mut learned = learn(&network, &device, lesson, &items, rows).unwrap();
+    let mut learned = learn(&network, &device, lesson, &targets, rows).unwrap();
     let mut gradients = Weights::new();
     for (node, layer) in graph.nodes.iter().zip(&network.layers) {
         let mut keep = |kind: &str, shape: Vec<usize>, data: Option<Vec<f32>>| {
@@ -274,7 +298,14 @@ fn running_statistics_are_those_of_the_whole_batch() {
             Ok(input[range.start * size..range.end * size].to_vec())
         };
         let lesson = lesson(shards, Norm::Batch);
-        let learned = learn(&network, &device, lesson, &[0, 1, 2, 3], rows).unwrap();
+        let learned = learn(
+            &network,
+            &device,
+            lesson,
+            &[0, 1, 2, 3].map(Target::new),
+            rows,
+        )
+        .unwrap();
         network.update_statistics(&learned.statistics, 1.0);
         network.weights()
     };
@@ -301,4 +332,53 @@ fn dropout_masks_follow_the_row_and_not_the_shard() {
     let dropped = whole.iter().filter(|value| **value == 0.0).count();
     assert!((40..120).contains(&dropped), "{dropped} of 160");
     assert!(whole.iter().all(|value| *value == 0.0 || *value == 2.0));
+}
+
+#[test]
+fn clipping_keeps_the_direction_and_gives_the_length() {
+    let graph = graph([3, 2, 9, 1], true);
+    let weights = weights(&graph, 3);
+    let device = device(Backend::Flex);
+    let network = Network::new(graph.clone(), &weights, &device).unwrap();
+    let input = images(&graph, 2, 1);
+    let size = input.len() / 2;
+    let rows =
+        |range: std::ops::Range<usize>| Ok(input[range.start * size..range.end * size].to_vec());
+    let targets = [0, 3].map(Target::new);
+    let learned = || learn(&network, &device, lesson(1, Norm::Batch), &targets, rows).unwrap();
+    let last = network.layers.last().unwrap().matrix.as_ref().unwrap().id;
+    let values =
+        |gradients: &burn::optim::GradientsParams| floats(gradients.get::<2>(last).unwrap());
+    let mut gradients = learned().gradients;
+    let before = values(&gradients);
+    let length = clip(&network, &mut gradients, 1e9);
+    assert!(length > 0.0);
+    assert_eq!(values(&gradients), before);
+    clip(&network, &mut gradients, length / 4.0);
+    let quarter: Vec<f32> = before.iter().map(|x| x / 4.0).collect();
+    assert_close(&values(&gradients), &quarter, 1e-5);
+    let now = clip(&network, &mut gradients, 1e9);
+    assert!((now - length / 4.0).abs() < 1e-4 * length);
+}
+
+#[test]
+fn an_average_approaches_what_learns() {
+    let graph = graph([3, 1, 7, 1], true);
+    let device = device(Backend::Flex);
+    let network = |seed| Network::new(graph.clone(), &weights(&graph, seed), &device).unwrap();
+    let (mut average, newest) = (network(1), network(2));
+    let (old, new) = (average.weights(), newest.weights());
+    let from = 5;
+    average.approach(&newest, from, 0.25);
+    for (name, tensor) in average.weights() {
+        let node = name.rsplit_once('.').unwrap().0;
+        let share = if graph.find(node).unwrap() > from {
+            0.25
+        } else {
+            0.0
+        };
+        let pairs = old[&name].data.iter().zip(&new[&name].data);
+        let expected: Vec<f32> = pairs.map(|(a, b)| a + (b - a) * share).collect();
+        assert_close(&tensor.data, &expected, 1e-5);
+    }
 }

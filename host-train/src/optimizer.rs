@@ -1,4 +1,4 @@
-//! burn's optimizers and the learning-rate schedule.
+//! Optimizers, and their states as bytes.
 
 use anyhow::{Context, Result};
 use burn::module::ParamGroup;
@@ -8,31 +8,44 @@ use burn::optim::{AdamWConfig, ModuleOptimizer, SgdConfig};
 use burn::tensor::Bytes;
 
 use crate::config::{Optimizer, StageConfig};
+use crate::nadam::NAdam;
 use crate::network::Network;
 
 /// The optimizer of a stage, with weight decay on convolutions and dense layers only.
 pub(crate) fn optimizer(stage: &StageConfig, network: &Network) -> ModuleOptimizer {
     let decayed = ParamGroup::from_ids(network.decayed());
-    let decay = stage.weight_decay as f32;
+    let decay = stage.weight_decay;
     match stage.optimizer {
-        Optimizer::Adamw => {
-            // burn's default epsilon of 1e-5 is too large for small gradients.
-            let adam = AdamWConfig::new().with_epsilon(1e-8);
-            ModuleOptimizer::from(adam.clone().with_weight_decay(0.0).build()).with_group(
-                decayed,
-                adam.with_weight_decay(decay).build(),
-                None,
-            )
-        }
+        Optimizer::Adamw => ModuleOptimizer::from(adamw(0.0).build()).with_group(
+            decayed,
+            adamw(decay).build(),
+            None,
+        ),
+        Optimizer::Nadam => ModuleOptimizer::from(NAdam { weight_decay: 0.0 }).with_group(
+            decayed,
+            NAdam {
+                weight_decay: decay,
+            },
+            None,
+        ),
         Optimizer::Sgd => {
-            let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
-            let sgd = SgdConfig::new().with_momentum(Some(momentum));
-            let decay = sgd
-                .clone()
-                .with_weight_decay(Some(WeightDecayConfig::new(decay)));
-            ModuleOptimizer::from(sgd.build()).with_group(decayed, decay.build(), None)
+            ModuleOptimizer::from(sgd(0.0).build()).with_group(decayed, sgd(decay).build(), None)
         }
     }
+}
+
+fn adamw(weight_decay: f64) -> AdamWConfig {
+    // burn's default epsilon of 1e-5 is too large for small gradients.
+    let adam = AdamWConfig::new().with_epsilon(1e-8);
+    adam.with_weight_decay(weight_decay as f32)
+}
+
+fn sgd(weight_decay: f64) -> SgdConfig {
+    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+    let decay = WeightDecayConfig::new(weight_decay as f32);
+    SgdConfig::new()
+        .with_momentum(Some(momentum))
+        .with_weight_decay(Some(decay))
 }
 
 /// The state of an optimizer as bytes.
@@ -49,47 +62,68 @@ pub(crate) fn restore(optimizer: ModuleOptimizer, state: &[u8]) -> Result<Module
         .context("the optimizer's state cannot be restored")
 }
 
-/// The learning rate of a step in `0..steps`: a linear rise over the first `warmup` part, then half
-/// a cosine down to 0 (Loshchilov and Hutter 2017, without restarts).
-pub(crate) fn learning_rate(stage: &StageConfig, step: u64, steps: u64) -> f64 {
-    let position = (step as f64 + 1.0) / steps.max(1) as f64;
-    if position < stage.warmup {
-        return stage.lr * position / stage.warmup;
-    }
-    let rest = (position - stage.warmup) / (1.0 - stage.warmup).max(f64::MIN_POSITIVE);
-    stage.lr * 0.5 * (1.0 + (std::f64::consts::PI * rest.min(1.0)).cos())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::FullConfig;
+    use burn::optim::Optimizer;
+    use burn::tensor::{Device, Tensor};
 
-    #[test]
-    fn the_learning_rate_rises_and_falls() {
-        let stage = StageConfig {
-            lr: 1.0,
-            warmup: 0.1,
-            ..FullConfig::from_scratch().stage
-        };
-        let rates: Vec<f64> = (0..1000)
-            .map(|step| learning_rate(&stage, step, 1000))
-            .collect();
-        assert!((rates[0] - 0.01).abs() < 1e-9);
-        assert!((rates[99] - 1.0).abs() < 1e-3);
-        assert!((rates[549] - 0.5).abs() < 1e-3);
-        assert!(rates[999].abs() < 1e-6);
-        assert!(rates.is_sorted_by(|a, b| a <= b) || rates[99..].is_sorted_by(|a, b| a >= b));
-        assert!(rates[..99].is_sorted());
+    /// Three parameters after each of five steps, as PyTorch 2.15 computes them with a learning rate of
+    /// 0.02 and a weight decay of 0.1.
+    #[track_caller]
+    fn check(optimizer: impl Optimizer, expected: [[f32; 3]; 5]) {
+        let gradients = [
+            [0.1, -0.3, 0.5],
+            [0.2, 0.4, -0.1],
+            [-0.7, 0.05, 0.0],
+            [0.3, -0.2, 0.9],
+            [0.01, 0.6, -0.4],
+        ];
+        let device = Device::flex();
+        let tensor = |values: [f32; 3]| Tensor::<1>::from_data(values, &device);
+        let (mut parameter, mut state) = (tensor([0.5, -1.0, 2.0]), None);
+        for (gradient, expected) in gradients.into_iter().zip(expected) {
+            (parameter, state) = optimizer.step(0.02, parameter, tensor(gradient), state);
+            let found = crate::value::floats(parameter.clone());
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+            }
+        }
     }
 
     #[test]
-    fn no_warmup_starts_at_the_top() {
-        let stage = StageConfig {
-            lr: 2.0,
-            warmup: 0.0,
-            ..FullConfig::from_scratch().stage
-        };
-        assert!(learning_rate(&stage, 0, 1_000_000) > 1.99);
+    fn nadam_is_pytorchs() {
+        let expected = [
+            [0.4778709, -0.976871, 1.974871],
+            [0.4576562, -0.9908834, 1.9737853],
+            [0.4776661, -0.991528, 1.9688324],
+            [0.4682663, -0.9808945, 1.9428529],
+            [0.4672077, -0.9989246, 1.9467794],
+        ];
+        check(NAdam { weight_decay: 0.1 }, expected);
+    }
+
+    #[test]
+    fn adamw_is_pytorchs() {
+        let expected = [
+            [0.479, -0.978, 1.9760001],
+            [0.4587383, -0.9799142, 1.9618276],
+            [0.4654538, -0.9822034, 1.9500035],
+            [0.4659162, -0.9791699, 1.932801],
+            [0.4660243, -0.9847161, 1.9223874],
+        ];
+        check(adamw(0.1).build(), expected);
+    }
+
+    #[test]
+    fn sgd_is_pytorchs() {
+        let expected = [
+            [0.497, -0.992, 1.986],
+            [0.489306, -0.990816, 1.9714279],
+            [0.4954027, -0.9887687, 1.9543703],
+            [0.493899, -0.9809486, 1.9171096],
+            [0.4913579, -0.9839487, 1.8877409],
+        ];
+        check(sgd(0.1).build(), expected);
     }
 }

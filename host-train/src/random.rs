@@ -20,6 +20,8 @@ pub(crate) enum Purpose {
     Dropout = 4,
     /// Images for a parity check where the photos are gone: position = image.
     Parity = 5,
+    /// What is mixed into a batch: position = epoch, batch.
+    Mix = 6,
 }
 
 /// The generator for one purpose and position.

@@ -7,6 +7,7 @@
 //! | `metrics.csv` | a row per finished epoch |
 //! | `checkpoints/` | the best and the latest states |
 //! | `features/` | features of the frozen backbone, may be deleted |
+//! | `report.html` | the page that `host-train report` writes |
 //! | `lock` | held by the process that trains |
 
 use std::fs::{self, File, TryLockError};
@@ -55,6 +56,7 @@ impl Run {
                     "metrics.csv",
                     "checkpoints",
                     "features",
+                    "report.html",
                     "lock",
                 ]
                 .iter()

@@ -32,6 +32,27 @@ pub(crate) struct Lesson {
     pub(crate) step: u64,
 }
 
+/// What a row should be recognised as.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Target {
+    pub(crate) item: usize,
+    /// The item of what was mixed into the row, and how much of the row that is.
+    pub(crate) mixed: (usize, f32),
+    /// How much the row counts; 1 on average.
+    pub(crate) weight: f32,
+}
+
+impl Target {
+    /// This item alone.
+    pub(crate) fn new(item: usize) -> Target {
+        Target {
+            item,
+            mixed: (item, 0.0),
+            weight: 1.0,
+        }
+    }
+}
+
 /// What a batch taught.
 pub(crate) struct Learned {
     pub(crate) gradients: GradientsParams,
@@ -42,15 +63,15 @@ pub(crate) struct Learned {
     pub(crate) correct: usize,
 }
 
-/// The gradient of the mean loss over rows with these items; `rows` gives the numbers of a range.
+/// The gradient of the mean loss over rows with these targets; `rows` gives the numbers of a range.
 pub(crate) fn learn(
     network: &Network,
     device: &Device,
     lesson: Lesson,
-    items: &[usize],
+    targets: &[Target],
     rows: impl Fn(Range<usize>) -> Result<Vec<f32>> + Sync,
 ) -> Result<Learned> {
-    let parts = split(items.len(), lesson.shards);
+    let parts = split(targets.len(), lesson.shards);
     let learn_part = |part: usize| {
         let range = parts[part].clone();
         let network = network.tracked(lesson.from);
@@ -66,9 +87,9 @@ pub(crate) fn learn(
             dropout: &dropout,
         };
         let (logits, statistics) = network.forward(lesson.from, input, mode);
-        let items_here = &items[range];
-        let correct = count_correct(logits.clone().inner(), items_here);
-        let loss = cross_entropy(logits, items_here, lesson.label_smoothing, items.len());
+        let here = &targets[range];
+        let correct = count_correct(logits.clone().inner(), here);
+        let loss = cross_entropy(logits, here, lesson.label_smoothing, targets.len());
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         Ok((gradients, statistics, floats(loss.inner())[0], correct))
     };
@@ -123,23 +144,33 @@ pub(crate) fn split(count: usize, parts: usize) -> Vec<Range<usize>> {
 }
 
 /// The summed cross entropy with smoothed labels, over `total`.
-fn cross_entropy(logits: Tensor<2>, items: &[usize], smoothing: f64, total: usize) -> Tensor<1> {
+fn cross_entropy(logits: Tensor<2>, targets: &[Target], smoothing: f64, total: usize) -> Tensor<1> {
     let [rows, classes] = logits.dims();
     let device = logits.device();
-    let mut targets = vec![(smoothing / classes as f64) as f32; rows * classes];
-    for (row, &item) in targets.chunks_exact_mut(classes).zip(items) {
-        row[item] += (1.0 - smoothing) as f32;
-    }
-    let targets = Tensor::<2>::from_data(TensorData::new(targets, [rows, classes]), &device);
-    (log_softmax(logits, 1) * targets).sum() / -(total as f32)
+    let wanted = wanted(targets, classes, smoothing);
+    let wanted = Tensor::<2>::from_data(TensorData::new(wanted, [rows, classes]), &device);
+    (log_softmax(logits, 1) * wanted).sum() / -(total as f32)
 }
 
-fn count_correct(logits: Tensor<2>, items: &[usize]) -> usize {
+/// The wanted probabilities, times the rows' weights.
+fn wanted(targets: &[Target], classes: usize, smoothing: f64) -> Vec<f32> {
+    let mut wanted = vec![(smoothing / classes as f64) as f32; targets.len() * classes];
+    for (row, target) in wanted.chunks_exact_mut(classes).zip(targets) {
+        let (other, share) = target.mixed;
+        let sure = (1.0 - smoothing) as f32;
+        row[target.item] += sure * (1.0 - share);
+        row[other] += sure * share;
+        row.iter_mut().for_each(|value| *value *= target.weight);
+    }
+    wanted
+}
+
+fn count_correct(logits: Tensor<2>, targets: &[Target]) -> usize {
     let [_, classes] = logits.dims();
     let rows = floats(logits);
     rows.chunks_exact(classes)
-        .zip(items)
-        .filter(|(row, item)| highest(row) == **item)
+        .zip(targets)
+        .filter(|(row, target)| highest(row) == target.item)
         .count()
 }
 
@@ -184,5 +215,25 @@ pub(crate) fn score(logits: &[f32], items: &[usize], labels: &LabelSet) -> Score
         loss: loss / count,
         item_accuracy: right_items as f64 / count,
         category_accuracy: right_categories as f64 / count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wanted_probabilities_are_smoothed_mixed_and_weighted() {
+        let plain = Target::new(1);
+        let mixed = Target {
+            mixed: (3, 0.25),
+            weight: 2.0,
+            ..Target::new(0)
+        };
+        let found = wanted(&[plain, mixed], 4, 0.1);
+        let expected = [0.025, 0.925, 0.025, 0.025, 1.4, 0.05, 0.05, 0.5];
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
     }
 }

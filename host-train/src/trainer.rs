@@ -5,26 +5,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use burn::module::Module;
-use burn::optim::ModuleOptimizer;
 use burn::tensor::Device;
-use models::{Graph, LabelSet, PreprocessSpec, zoo};
+use models::{Graph, LabelSet, PreprocessSpec, Weights, zoo};
 
+use crate::balance::{self, item_weights};
 use crate::checkpoint::{Checkpoint, Epoch, Scaler};
-use crate::config::{Backend, FullConfig, HeadConfig, StageConfig, TrainConfig};
+use crate::config::{Backend, Balance, FullConfig, HeadConfig, StageConfig, TrainConfig};
 use crate::data::Data;
 use crate::discriminant::Discriminant;
 use crate::features::{Backbone, Views};
 use crate::initialize::initialize;
 use crate::loader::Photos;
 use crate::material::{Images, Material, StoredFeatures};
-use crate::network::{Network, Norm};
-use crate::optimizer::{self, learning_rate};
+use crate::network::Norm;
+use crate::optimizer;
 use crate::pretrained;
 use crate::progress::{EpochLines, Progress};
 use crate::random::{Purpose, generator, shuffle};
 use crate::run::Run;
-use crate::step::{Lesson, learn, split};
+use crate::step::{Lesson, Target, learn, split};
+use crate::student::{Stage, Student, gives_up};
 
 /// Checkpoints are written at most this often: epochs on stored features take milliseconds.
 const SAVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -83,7 +83,7 @@ pub(crate) fn train(
         state,
     };
     run.write_metrics(&trainer.state.history)?;
-    if let Some(head) = &config.head {
+    if let Some(head) = config.frozen_head() {
         trainer.train_head(head)?;
     }
     trainer.train_full(&config.full)?;
@@ -107,6 +107,7 @@ fn first_state(config: &TrainConfig, data: &Data, graph: &Graph) -> Result<Check
         epochs: 0,
         steps: 0,
         weights,
+        average: Weights::new(),
         scaler: None,
         discriminant: None,
         optimizer: Vec::new(),
@@ -130,16 +131,6 @@ struct Trainer<'a> {
     lines: EpochLines,
     stop: Arc<AtomicBool>,
     state: Checkpoint,
-}
-
-/// A stage of a run.
-struct Stage<'a> {
-    name: &'static str,
-    config: &'a StageConfig,
-    /// Epochs before it.
-    first_epoch: u32,
-    lesson: Lesson,
-    norm_momentum: f32,
 }
 
 /// Sums over the rows of an epoch.
@@ -175,6 +166,7 @@ impl Trainer<'_> {
             // features they were fitted to, and neither dropout nor another backbone keeps that up.
             self.state.discriminant = None;
             self.state.weights = self.state.network_weights(&self.graph);
+            self.state.average.clear();
             self.state.scaler = None;
             self.state.optimizer.clear();
         }
@@ -283,20 +275,14 @@ impl Trainer<'_> {
     }
 
     fn train_stage(&mut self, stage: &Stage, material: &dyn Material) -> Result<()> {
-        let mut network = Network::new(self.graph.clone(), &self.state.weights, &self.device)?;
-        let mut optimizer = optimizer::optimizer(stage.config, &network);
-        if !self.state.optimizer.is_empty() {
-            optimizer = optimizer::restore(optimizer, &self.state.optimizer)?;
-        }
+        let mut student = Student::new(stage.config, &self.graph, &self.state, &self.device)?;
         let last = stage.first_epoch + stage.config.epochs;
-        let batches_per_epoch = material.len().div_ceil(stage.config.batch);
-        let steps = u64::from(stage.config.epochs) * batches_per_epoch as u64;
         let started = Instant::now();
         let first = self.state.epochs;
         while self.state.epochs < last {
             let begun = Instant::now();
-            let taught = self.learn_epoch(&mut network, &mut optimizer, stage, steps, material)?;
-            let score = material.validate(&network)?;
+            let taught = self.learn_epoch(&mut student, stage, material)?;
+            let score = material.validate(student.best_known())?;
             self.state.epochs += 1;
             let rows = taught.rows.max(1) as f64;
             self.state.history.push(Epoch {
@@ -313,62 +299,97 @@ impl Trainer<'_> {
             let done = f64::from(self.state.epochs - first);
             let left = f64::from(last - self.state.epochs) * started.elapsed().as_secs_f64() / done;
             self.report(taught.rows, left);
-            self.keep(&network, &optimizer, self.state.epochs == last)?;
+            if gives_up(self.epochs_of(stage), stage.config.patience) {
+                let epoch = self.state.epochs;
+                eprintln!(
+                    "no better for {} epochs: {} ends with epoch {epoch}",
+                    stage.config.patience, stage.name
+                );
+                // The epochs that are left out count as done.
+                self.state.epochs = last;
+            }
+            self.keep(&student, self.state.epochs == last)?;
         }
         Ok(())
     }
 
-    /// Learns from every batch of one epoch; the stage has `steps` steps.
+    /// The finished epochs of a stage.
+    fn epochs_of(&self, stage: &Stage) -> impl Iterator<Item = &Epoch> {
+        let (first, name) = (stage.first_epoch, stage.name);
+        let epochs = self.state.history.iter();
+        epochs.filter(move |epoch| epoch.epoch > first && epoch.stage == name)
+    }
+
+    /// Learns from every batch of one epoch.
     fn learn_epoch(
         &mut self,
-        network: &mut Network,
-        optimizer: &mut ModuleOptimizer,
+        student: &mut Student,
         stage: &Stage,
-        steps: u64,
         material: &dyn Material,
     ) -> Result<Taught> {
         let epoch = self.state.epochs;
-        let mut order: Vec<usize> = (0..material.len()).collect();
-        let position = [u64::from(epoch), 0, 0];
-        shuffle(
-            &mut generator(self.config.seed, Purpose::Order, position),
-            &mut order,
-        );
+        let order = self.order(stage, material);
         let parts = split(order.len(), order.len().div_ceil(stage.config.batch));
         let batches: Vec<&[usize]> = parts.into_iter().map(|part| &order[part]).collect();
+        let weights = match stage.config.balance {
+            Balance::Weights => item_weights(material.items(), self.labels.len()),
+            _ => vec![1.0; self.labels.len()],
+        };
+        let losses: Vec<f64> = self
+            .epochs_of(stage)
+            .map(|epoch| epoch.val_loss.unwrap_or(epoch.train_loss))
+            .collect();
+        let steps = u64::from(stage.config.epochs) * batches.len() as u64;
         let progress = Progress::new("training", "images", order.len() as u64);
         let mut step = u64::from(epoch - stage.first_epoch) * batches.len() as u64;
         let mut taught = Taught::default();
-        material.each_batch(epoch, &batches, &mut |items, rows| {
+        material.each_batch(epoch, &batches, &mut |targets, rows| {
             if self.stop.load(Ordering::Relaxed) {
                 bail!(Stopped);
             }
-            taught.lr = learning_rate(stage.config, step, steps);
+            taught.lr = stage.config.rate.learning_rate(step, steps, &losses);
             let lesson = Lesson {
                 step: self.state.steps,
                 ..stage.lesson
             };
-            let learned = learn(network, &self.device, lesson, items, rows)?;
+            let weighted = |target: &Target| Target {
+                weight: weights[target.item],
+                ..*target
+            };
+            let targets: Vec<Target> = targets.iter().map(weighted).collect();
+            let learned = learn(&student.network, &self.device, lesson, &targets, rows)?;
             ensure!(
                 learned.loss.is_finite(),
                 "the loss is no number any more in epoch {}: try a lower --lr",
                 epoch + 1
             );
-            // burn's optimizers want autodiff tensors, though nothing is recorded here.
-            let changed = optimizer.step(taught.lr, network.clone().train(), learned.gradients);
-            *network = changed.valid();
-            network.update_statistics(&learned.statistics, stage.norm_momentum);
+            taught.correct += learned.correct;
+            taught.loss += learned.loss * targets.len() as f64;
+            taught.rows += targets.len();
+            student.step(stage, taught.lr, learned, step);
             self.state.steps += 1;
             step += 1;
-            taught.rows += items.len();
-            taught.correct += learned.correct;
-            taught.loss += learned.loss * items.len() as f64;
-            progress.advance(items.len() as u64);
+            progress.advance(targets.len() as u64);
             progress.message(format!("loss {:.3}", taught.loss / taught.rows as f64));
             Ok(())
         })?;
         progress.finish();
         Ok(taught)
+    }
+
+    /// The photos of an epoch in the order in which they are learned from.
+    fn order(&self, stage: &Stage, material: &dyn Material) -> Vec<usize> {
+        let items = material.items();
+        let position = [u64::from(self.state.epochs), 0, 0];
+        let mut rng = generator(self.config.seed, Purpose::Order, position);
+        match stage.config.balance {
+            Balance::Sampling => balance::draw(items, self.labels.len(), &mut rng),
+            _ => {
+                let mut order: Vec<usize> = (0..items.len()).collect();
+                shuffle(&mut rng, &mut order);
+                order
+            }
+        }
     }
 
     /// One line about the epoch that ended.
@@ -399,12 +420,7 @@ impl Trainer<'_> {
     }
 
     /// Takes the epoch's weights into the state and, from time to time, to the disk.
-    fn keep(
-        &mut self,
-        network: &Network,
-        optimizer: &ModuleOptimizer,
-        must_save: bool,
-    ) -> Result<()> {
+    fn keep(&mut self, student: &Student, must_save: bool) -> Result<()> {
         let due = must_save || self.saved.elapsed() >= SAVE_INTERVAL;
         let better = match &self.best {
             Some(best) => self.state.is_as_good_as(best),
@@ -413,7 +429,10 @@ impl Trainer<'_> {
         if !due && !better {
             return Ok(());
         }
-        self.state.weights = network.weights();
+        self.state.weights = student.network.weights();
+        if let Some(average) = &student.average {
+            self.state.average = average.weights();
+        }
         if better {
             // Nothing is resumed from the best, so its optimizer is left out.
             self.best = Some(Checkpoint {
@@ -423,7 +442,7 @@ impl Trainer<'_> {
             self.best_is_saved = false;
         }
         if due {
-            self.state.optimizer = optimizer::save(optimizer)?;
+            self.state.optimizer = optimizer::save(&student.optimizer)?;
             if let (Some(best), false) = (&self.best, self.best_is_saved) {
                 best.save(&self.run.store.best_path())?;
                 self.best_is_saved = true;

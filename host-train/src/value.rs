@@ -57,3 +57,14 @@ pub(crate) fn add(a: Value, b: Value) -> Value {
         _ => unreachable!("shape inference lets only equal shapes be added"),
     }
 }
+
+/// Every channel of a map times its feature.
+pub(crate) fn mul(map: Value, features: Value) -> Value {
+    match (map, features) {
+        (Value::Map(x), Value::Features(factors)) => {
+            let [n, c] = factors.dims();
+            Value::Map(x * factors.reshape([n, c, 1, 1]))
+        }
+        _ => unreachable!("shape inference lets only a map be multiplied by features"),
+    }
+}

@@ -103,14 +103,53 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Settings with a state of their own, and all that draws random numbers.
+const EVERYTHING: [&str; 24] = [
+    "--optimizer",
+    "nadam",
+    "--full-schedule",
+    "plateau",
+    "--full-plateau-patience",
+    "0",
+    "--full-ema",
+    "0.9",
+    "--full-clip-norm",
+    "1",
+    "--full-balance",
+    "sampling",
+    "--augment-rotation",
+    "0.5",
+    "--augment-belt",
+    "0.5",
+    "--augment-jpeg",
+    "0.5",
+    "--augment-mixup",
+    "0.4",
+    "--augment-cutmix",
+    "0.4",
+    "--augment-erase",
+    "0.5",
+];
+
 #[test]
 fn a_run_killed_at_any_moment_ends_like_one_left_alone() {
+    check_killed(&[]);
+}
+
+#[test]
+fn so_does_one_with_every_setting() {
+    check_killed(&EVERYTHING);
+}
+
+#[track_caller]
+fn check_killed(settings: &[&str]) {
     let temp = tempfile::tempdir().unwrap();
     let data = temp.path().join("photos");
     photos(&data, 10);
     let alone = temp.path().join("alone");
     assert!(
         train(&data, &alone, false)
+            .args(settings)
             .stderr(Stdio::null())
             .status()
             .unwrap()
@@ -122,6 +161,7 @@ fn a_run_killed_at_any_moment_ends_like_one_left_alone() {
     loop {
         let wait = (5u64..900).new_tree(&mut runner).unwrap().current();
         let mut child = train(&data, &killed, true)
+            .args(settings)
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -183,6 +223,7 @@ fn threads_and_workers_do_not_change_the_result() {
     let run = |name: &str, threads: &str| {
         let out = temp.path().join(name);
         let mut command = train(&data, &out, false);
+        command.args(EVERYTHING);
         // The last of two equal options counts... so these are a command of their own.
         command = {
             let mut changed = program();
@@ -314,4 +355,58 @@ fn a_begun_run_is_neither_overwritten_nor_shared_nor_resumed_differently() {
     )
     .unwrap();
     check_refused(train(&data, &out, true), &["changed"]);
+}
+
+#[test]
+fn a_stage_that_gives_up_is_finished() {
+    let temp = tempfile::tempdir().unwrap();
+    let (data, out) = (temp.path().join("photos"), temp.path().join("run"));
+    photos(&data, 4);
+    let settings = [
+        "--full-lr",
+        "1e-12",
+        "--full-norm-momentum",
+        "0",
+        "--full-patience",
+        "2",
+    ];
+    for resume in [false, true] {
+        let output = train(&data, &out, resume).args(settings).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        // The first epoch was the best; two more were waited for, the fourth is left out.
+        assert_eq!(metrics(&out).len(), 1 + 3);
+    }
+    last_network(&out);
+}
+
+#[test]
+fn a_config_file_says_what_options_say() {
+    let temp = tempfile::tempdir().unwrap();
+    let (data, out) = (temp.path().join("photos"), temp.path().join("run"));
+    let printed = |command: &mut Command| {
+        let output = command.arg("--print-config").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let by_options = printed(
+        train(&data, &out, false)
+            .stdout(Stdio::piped())
+            .args(EVERYTHING),
+    );
+    assert!(by_options.contains("optimizer = \"nadam\""), "{by_options}");
+    let file = temp.path().join("config.toml");
+    std::fs::write(&file, &by_options).unwrap();
+    let by_file = |option: &[&str]| {
+        printed(
+            program()
+                .args(["train", "--out", "nowhere", "--config"])
+                .arg(&file)
+                .args(option),
+        )
+    };
+    assert_eq!(by_file(&[]), by_options);
+    // Options count more than the file.
+    let other = by_file(&["--full-ema", "0.5"]);
+    assert_eq!(other, by_options.replace("ema = 0.9", "ema = 0.5"));
+    assert!(!out.exists() && !Path::new("nowhere").exists());
 }

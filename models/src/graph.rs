@@ -3,11 +3,14 @@
 //! A graph says what a network computes, not how. The trainer interprets it, the exporter writes
 //! it as ONNX, [passes](crate::passes) rewrite it. All shapes here leave out the batch dimension.
 
+mod error;
 mod infer;
+mod op;
 
 use std::collections::HashSet;
 
-use thiserror::Error;
+pub use error::GraphError;
+pub use op::{Activation, Op, Padding, Pads};
 
 use crate::weights::Weights;
 
@@ -36,93 +39,6 @@ pub struct Node {
     pub inputs: Vec<usize>,
 }
 
-/// What a node computes. "Map" is channels x height x width, "features" a vector.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Op {
-    /// The network's input, a map of shape [`Graph::input`].
-    Input,
-    /// Two-dimensional convolution (cross-correlation, as everywhere in this field): map to map.
-    /// Parameters: `weight` `[out, in / groups, height, width]` and, if `bias`, `bias` `[out]`.
-    Conv {
-        /// Output channels.
-        out: usize,
-        /// Height and width of the kernel.
-        kernel: [usize; 2],
-        /// Step of the kernel, the same in both directions.
-        stride: usize,
-        /// Zeros put around the input.
-        padding: Padding,
-        /// Channels are split into so many independent convolutions.
-        groups: usize,
-        /// Whether a bias is added.
-        bias: bool,
-    },
-    /// Batch normalisation (Ioffe and Szegedy 2015), map to map:
-    /// `(x - mean) / sqrt(var + eps) * weight + bias`, each parameter `[channels]`.
-    BatchNorm {
-        /// Added to the variance.
-        eps: f64,
-    },
-    /// An element-wise function, any shape.
-    Activation(Activation),
-    /// The mean of every channel: map to features.
-    GlobalAvgPool,
-    /// A fully connected layer, features to features: `weight` `[out, in]`, `bias` `[out]`.
-    Dense {
-        /// Output features.
-        out: usize,
-    },
-    /// The sum of two inputs of one shape.
-    Add,
-    /// Sets inputs to zero with probability `p` while training and scales the others by
-    /// `1 / (1 - p)`; does nothing in inference. Any shape.
-    Dropout {
-        /// In `0.0..1.0`.
-        p: f64,
-    },
-}
-
-/// An element-wise function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `max(x, 0)`
-    Relu,
-    /// `min(max(x, 0), 6)`
-    Relu6,
-}
-
-/// How many zeros are put around a map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Padding {
-    /// TensorFlow's rule: so many that the output has `ceil(input / stride)` rows and columns;
-    /// where the number is odd, the bottom and the right get the extra one.
-    Same,
-    /// These.
-    Explicit {
-        /// Rows above.
-        top: usize,
-        /// Columns to the left.
-        left: usize,
-        /// Rows below.
-        bottom: usize,
-        /// Columns to the right.
-        right: usize,
-    },
-}
-
-/// Padding in numbers, see [`Padding::resolve`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pads {
-    /// Rows above.
-    pub top: usize,
-    /// Columns to the left.
-    pub left: usize,
-    /// Rows below.
-    pub bottom: usize,
-    /// Columns to the right.
-    pub right: usize,
-}
-
 /// The shape of a node's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
@@ -148,124 +64,6 @@ pub struct Parameter {
     pub shape: Vec<usize>,
     /// False for the running statistics of a batch norm, which no gradient changes.
     pub trained: bool,
-}
-
-/// What is wrong with a graph, or with weights that should fit it.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum GraphError {
-    /// No node.
-    #[error("the graph has no nodes")]
-    Empty,
-    /// Node 0 must be the input, and no other.
-    #[error("node {node:?}: the first node, and no other, must be the input")]
-    MisplacedInput {
-        /// The node's name.
-        node: String,
-    },
-    /// Parameters are named after nodes, so names must be unique.
-    #[error("two nodes are called {node:?}")]
-    DuplicateName {
-        /// The common name.
-        node: String,
-    },
-    /// A node takes its own or a later node's output.
-    #[error("node {node:?} takes the output of node {input}, which does not come before it")]
-    InputOrder {
-        /// The node's name.
-        node: String,
-        /// The index it names.
-        input: usize,
-    },
-    /// Wrong number of inputs.
-    #[error("node {node:?} has {found} inputs and needs {expected}")]
-    InputCount {
-        /// The node's name.
-        node: String,
-        /// As many as the operation takes.
-        expected: usize,
-        /// As many as it has.
-        found: usize,
-    },
-    /// A map where features are needed, or the reverse.
-    #[error("node {node:?} needs {expected} and gets {found}")]
-    InputKind {
-        /// The node's name.
-        node: String,
-        /// `a map` or `features`.
-        expected: &'static str,
-        /// The shape it gets.
-        found: Shape,
-    },
-    /// An addition of different shapes.
-    #[error("node {node:?} adds {left} and {right}")]
-    ShapesDiffer {
-        /// The node's name.
-        node: String,
-        /// The first input.
-        left: Shape,
-        /// The second.
-        right: Shape,
-    },
-    /// A number that makes no sense there.
-    #[error("node {node:?}: {what}")]
-    Value {
-        /// The node's name.
-        node: String,
-        /// Which number, and why.
-        what: &'static str,
-    },
-    /// A kernel that does not fit into its padded input.
-    #[error("node {node:?}: the kernel is larger than its padded input ({input})")]
-    KernelTooLarge {
-        /// The node's name.
-        node: String,
-        /// The input without padding.
-        input: Shape,
-    },
-    /// A size or a count beyond what the machine can number.
-    #[error("node {node:?}: sizes too large")]
-    Overflow {
-        /// The node's name.
-        node: String,
-    },
-    /// The weights lack a parameter.
-    #[error("the weights have no {name:?}")]
-    MissingParameter {
-        /// The parameter's name.
-        name: String,
-    },
-    /// The weights have a tensor for which the graph has no use.
-    #[error("the network has no parameter {name:?}")]
-    UnknownParameter {
-        /// The tensor's name.
-        name: String,
-    },
-    /// A tensor of another shape.
-    #[error("{name:?} has the shape {found:?} instead of {expected:?}")]
-    ParameterShape {
-        /// The parameter's name.
-        name: String,
-        /// The graph's.
-        expected: Vec<usize>,
-        /// The tensor's.
-        found: Vec<usize>,
-    },
-    /// A tensor whose data does not fill its shape.
-    #[error("{name:?} holds {found} values instead of {expected}")]
-    ParameterLength {
-        /// The parameter's name.
-        name: String,
-        /// The product of its shape.
-        expected: usize,
-        /// The length of its data.
-        found: usize,
-    },
-    /// A value that is infinite or not a number.
-    #[error("{name:?} holds a value that is infinite or not a number")]
-    NotFinite {
-        /// The parameter's name.
-        name: String,
-    },
 }
 
 impl Graph {
@@ -397,51 +195,6 @@ impl std::fmt::Display for Shape {
                 write!(f, "a map of {channels}x{height}x{width}")
             }
             Shape::Features(features) => write!(f, "{features} features"),
-        }
-    }
-}
-
-impl Padding {
-    /// The same number of zeros on all four sides.
-    pub const fn all(n: usize) -> Padding {
-        Padding::Explicit {
-            top: n,
-            left: n,
-            bottom: n,
-            right: n,
-        }
-    }
-
-    /// The padding in numbers for an input of `input` = height, width. `stride` must not be 0.
-    pub fn resolve(self, input: [usize; 2], kernel: [usize; 2], stride: usize) -> Pads {
-        match self {
-            Padding::Explicit {
-                top,
-                left,
-                bottom,
-                right,
-            } => Pads {
-                top,
-                left,
-                bottom,
-                right,
-            },
-            Padding::Same => {
-                let total = |input: usize, kernel: usize| {
-                    let covered = (input.div_ceil(stride).saturating_sub(1))
-                        .saturating_mul(stride)
-                        .saturating_add(kernel);
-                    covered.saturating_sub(input)
-                };
-                let (rows, columns) = (total(input[0], kernel[0]), total(input[1], kernel[1]));
-                let (top, left) = (rows / 2, columns / 2);
-                Pads {
-                    top,
-                    left,
-                    bottom: rows - top,
-                    right: columns - left,
-                }
-            }
         }
     }
 }

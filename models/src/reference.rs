@@ -3,7 +3,7 @@
 //! It says what a graph means. Sums are `f64` and every operation is written as its definition, so
 //! that other evaluators can be held against it.
 
-use crate::graph::{Activation, Graph, GraphError, Node, Op, Shape};
+use crate::graph::{Activation, Graph, GraphError, Node, Op, Padding, Shape};
 use crate::weights::{Tensor, Weights};
 
 /// The last node's output for one image, `input` being its channels x height x width.
@@ -69,7 +69,26 @@ pub fn run_all(
                 .zip(operand(1))
                 .map(|(a, b)| a + b)
                 .collect(),
-            Op::Dropout { .. } => operand(0).clone(),
+            Op::MaxPool {
+                kernel,
+                stride,
+                padding,
+            } => max_pool(
+                operand(0),
+                [shapes[node.inputs[0]], shape],
+                kernel,
+                stride,
+                padding,
+            ),
+            Op::Mul => {
+                let area = operand(0).len() / operand(1).len();
+                let scale = |(channel, &factor): (&[f32], &f32)| {
+                    channel.iter().map(|x| x * factor).collect::<Vec<f32>>()
+                };
+                let channels = operand(0).chunks_exact(area).zip(operand(1));
+                channels.flat_map(scale).collect()
+            }
+            Op::Dropout { .. } | Op::StochasticDepth { .. } => operand(0).clone(),
         };
         values.push(value);
     }
@@ -129,10 +148,56 @@ impl Random {
 }
 
 fn activate(activation: Activation, x: f32) -> f32 {
-    match activation {
+    let x = f64::from(x);
+    let sigmoid = || 1.0 / (1.0 + (-x).exp());
+    let hard_sigmoid = || (x + 3.0).clamp(0.0, 6.0) / 6.0;
+    let y = match activation {
         Activation::Relu => x.max(0.0),
         Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::Sigmoid => sigmoid(),
+        Activation::Silu => x * sigmoid(),
+        Activation::HardSigmoid => hard_sigmoid(),
+        Activation::HardSwish => x * hard_sigmoid(),
+    };
+    y as f32
+}
+
+fn max_pool(
+    input: &[f32],
+    [from, to]: [Shape; 2],
+    kernel: [usize; 2],
+    stride: usize,
+    padding: Padding,
+) -> Vec<f32> {
+    let (
+        Shape::Map { height, width, .. },
+        Shape::Map {
+            height: out_height,
+            width: out_width,
+            ..
+        },
+    ) = (from, to)
+    else {
+        return Vec::new();
+    };
+    let pads = padding.resolve([height, width], kernel, stride);
+    // The part of a window that lies on the input.
+    let covered = |position: usize, before: usize, kernel: usize, size: usize| {
+        let start = position * stride;
+        start.saturating_sub(before)..(start + kernel - before).min(size)
+    };
+    let mut output = Vec::with_capacity(to.len());
+    for channel in input.chunks_exact(height * width) {
+        for y in 0..out_height {
+            for x in 0..out_width {
+                let columns = covered(x, pads.left, kernel[1], width);
+                let rows = covered(y, pads.top, kernel[0], height);
+                let windows = rows.map(|row| &channel[row * width..][columns.clone()]);
+                output.push(windows.flatten().fold(f32::NEG_INFINITY, |m, &x| m.max(x)));
+            }
+        }
     }
+    output
 }
 
 fn conv(

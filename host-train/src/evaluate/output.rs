@@ -12,7 +12,7 @@ use super::Prediction;
 use super::tally::Report;
 
 /// Prints to standard output; a reader that has gone (`| head`) is no error.
-pub(super) fn print(text: &str) -> Result<()> {
+pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
@@ -80,14 +80,14 @@ pub(super) fn write_predictions(
 }
 
 /// A float32 array `[photos, 3, size, size]` in NumPy's format 1.0, written in any order.
-pub(super) struct TensorFile {
+pub(crate) struct TensorFile {
     path: PathBuf,
     file: Mutex<File>,
     header_bytes: u64,
 }
 
 impl TensorFile {
-    pub(super) fn create(path: &Path, photos: usize, size: u32) -> Result<TensorFile> {
+    pub(crate) fn create(path: &Path, photos: usize, size: u32) -> Result<TensorFile> {
         let name = || path.display().to_string();
         let mut file = File::create(path).with_context(name)?;
         let header = header(photos, size);
@@ -101,7 +101,7 @@ impl TensorFile {
     }
 
     /// Writes the tensor of photo `index`.
-    pub(super) fn write(&self, index: usize, tensor: &[f32]) -> Result<()> {
+    pub(crate) fn write(&self, index: usize, tensor: &[f32]) -> Result<()> {
         let mut file = self.file.lock().map_err(|_| anyhow!("a thread failed"))?;
         let at = self.header_bytes + index as u64 * size_of_val(tensor) as u64;
         let mut write = || {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Graph, GraphError, Node, Op, Parameter, Shape};
+use super::{Graph, GraphError, Node, Op, Padding, Parameter, Shape};
 
 pub(super) fn shapes(graph: &Graph) -> Result<Vec<Shape>, GraphError> {
     if graph.nodes.is_empty() {
@@ -23,7 +23,7 @@ pub(super) fn shapes(graph: &Graph) -> Result<Vec<Shape>, GraphError> {
         }
         let expected = match node.op {
             Op::Input => 0,
-            Op::Add => 2,
+            Op::Add | Op::Mul => 2,
             _ => 1,
         };
         let found = node.inputs.len();
@@ -62,6 +62,11 @@ fn output_shape(graph: &Graph, node: &Node, inputs: &[Shape]) -> Result<Shape, G
             })
         }
         Op::Conv { .. } => conv_shape(node, inputs[0]),
+        Op::MaxPool {
+            kernel,
+            stride,
+            padding,
+        } => pool_shape(node, inputs[0], kernel, stride, padding),
         Op::BatchNorm { eps } => {
             if !(eps.is_finite() && eps > 0.0) {
                 return Err(value(node, "eps must be a number above 0"));
@@ -87,8 +92,21 @@ fn output_shape(graph: &Graph, node: &Node, inputs: &[Shape]) -> Result<Shape, G
             left: inputs[0],
             right: inputs[1],
         }),
-        Op::Dropout { p } if (0.0..1.0).contains(&p) => Ok(inputs[0]),
-        Op::Dropout { .. } => Err(value(node, "p must be at least 0 and less than 1")),
+        Op::Mul => {
+            let [channels, ..] = map(node, inputs[0])?;
+            match inputs[1] {
+                Shape::Features(features) if features == channels => Ok(inputs[0]),
+                other => Err(GraphError::ChannelsDiffer {
+                    node: node.name.clone(),
+                    map: inputs[0],
+                    features: other,
+                }),
+            }
+        }
+        Op::Dropout { p } | Op::StochasticDepth { p } => match (0.0..1.0).contains(&p) {
+            true => Ok(inputs[0]),
+            false => Err(value(node, "p must be at least 0 and less than 1")),
+        },
     }
 }
 
@@ -105,32 +123,13 @@ fn conv_shape(node: &Node, input: Shape) -> Result<Shape, GraphError> {
         return Err(value(node, "not a convolution"));
     };
     let [channels, height, width] = map(node, input)?;
-    if stride == 0 || groups == 0 || kernel.contains(&0) {
+    if groups == 0 || channels % groups != 0 || out % groups != 0 {
         return Err(value(
             node,
-            "stride, groups and kernel sizes must be at least 1",
+            "groups must be at least 1 and divide the input and the output channels",
         ));
     }
-    if channels % groups != 0 || out % groups != 0 {
-        return Err(value(
-            node,
-            "groups must divide the input and the output channels",
-        ));
-    }
-    let pads = padding.resolve([height, width], kernel, stride);
-    let too_large = || GraphError::KernelTooLarge {
-        node: node.name.clone(),
-        input,
-    };
-    let positions = |size: usize, before: usize, after: usize, kernel: usize| {
-        let padded = size
-            .checked_add(before)
-            .and_then(|size| size.checked_add(after));
-        let free = padded.ok_or_else(|| overflow(node))?.checked_sub(kernel);
-        Ok(free.ok_or_else(too_large)? / stride + 1)
-    };
-    let height = positions(height, pads.top, pads.bottom, kernel[0])?;
-    let width = positions(width, pads.left, pads.right, kernel[1])?;
+    let [height, width] = window_positions(node, [height, width], kernel, stride, padding)?;
     [channels / groups, kernel[0], kernel[1]]
         .into_iter()
         .try_fold(out, usize::checked_mul)
@@ -140,6 +139,57 @@ fn conv_shape(node: &Node, input: Shape) -> Result<Shape, GraphError> {
         height,
         width,
     })
+}
+
+fn pool_shape(
+    node: &Node,
+    input: Shape,
+    kernel: [usize; 2],
+    stride: usize,
+    padding: Padding,
+) -> Result<Shape, GraphError> {
+    let [channels, height, width] = map(node, input)?;
+    let positions = window_positions(node, [height, width], kernel, stride, padding)?;
+    let pads = padding.resolve([height, width], kernel, stride);
+    if pads.top.max(pads.bottom) >= kernel[0] || pads.left.max(pads.right) >= kernel[1] {
+        return Err(value(node, "a pool's padding must be less than its kernel"));
+    }
+    Ok(Shape::Map {
+        channels,
+        height: positions[0],
+        width: positions[1],
+    })
+}
+
+/// Rows and columns of the places that a kernel takes on an input of `size` = height, width.
+fn window_positions(
+    node: &Node,
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: usize,
+    padding: Padding,
+) -> Result<[usize; 2], GraphError> {
+    if stride == 0 || kernel.contains(&0) {
+        return Err(value(node, "stride and kernel sizes must be at least 1"));
+    }
+    let pads = padding.resolve(size, kernel, stride);
+    let positions = |size: usize, before: usize, after: usize, kernel: usize| {
+        let padded = size
+            .checked_add(before)
+            .and_then(|size| size.checked_add(after))
+            .ok_or_else(|| overflow(node))?;
+        let free = padded.checked_sub(kernel);
+        let free = free.ok_or_else(|| GraphError::KernelTooLarge {
+            node: node.name.clone(),
+            padded,
+            kernel,
+        })?;
+        Ok(free / stride + 1)
+    };
+    Ok([
+        positions(size[0], pads.top, pads.bottom, kernel[0])?,
+        positions(size[1], pads.left, pads.right, kernel[1])?,
+    ])
 }
 
 /// The parameters of one node of a graph whose shapes are known.
@@ -172,9 +222,14 @@ pub(super) fn parameters(node: &Node, shapes: &[Shape]) -> Vec<Parameter> {
             parameter("weight", vec![out, inputs()], true),
             parameter("bias", vec![out], true),
         ],
-        Op::Input | Op::Activation(_) | Op::GlobalAvgPool | Op::Add | Op::Dropout { .. } => {
-            Vec::new()
-        }
+        Op::Input
+        | Op::Activation(_)
+        | Op::MaxPool { .. }
+        | Op::GlobalAvgPool
+        | Op::Add
+        | Op::Mul
+        | Op::Dropout { .. }
+        | Op::StochasticDepth { .. } => Vec::new(),
     }
 }
 

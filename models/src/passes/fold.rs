@@ -6,7 +6,7 @@ use crate::graph::{Graph, GraphError, Node, Op};
 use crate::weights::{Tensor, Weights};
 
 /// Folds every batch norm that directly follows a convolution into the convolution's weight and
-/// bias, and leaves out dropout and whatever the output does not depend on. The result computes
+/// bias, and leaves out dropout, stochastic depth and whatever the output does not depend on. The result computes
 /// the same function in inference.
 ///
 /// A batch norm stays where what it takes has another use. The arithmetic is `f64`.
@@ -26,7 +26,7 @@ pub fn fold_batch_norm(graph: &Graph, weights: &Weights) -> Result<(Graph, Weigh
         let folds = |nodes: &[Node]| matches!(nodes[source].op, Op::Conv { .. });
         match node.op {
             _ if uses == 0 => moved.push(source),
-            Op::Dropout { .. } => moved.push(source),
+            Op::Dropout { .. } | Op::StochasticDepth { .. } => moved.push(source),
             Op::BatchNorm { eps } if new_uses[source] == 1 && folds(&nodes) => {
                 fold_into(&mut nodes[source], &node.name, eps, &mut weights)?;
                 new_uses[source] = uses;
@@ -64,7 +64,7 @@ fn live_uses(graph: &Graph) -> Vec<usize> {
     }
     for (index, node) in graph.nodes.iter().enumerate().rev() {
         let passed_on = match node.op {
-            Op::Dropout { .. } => uses[index],
+            Op::Dropout { .. } | Op::StochasticDepth { .. } => uses[index],
             _ => uses[index].min(1),
         };
         node.inputs

@@ -1,7 +1,7 @@
 //! MobileNetV2 (Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018),
 //! with torchvision's padding and rounding of channels.
 
-use super::builder::{Builder, InvertedResidual, Style};
+use super::builder::{Builder, InvertedResidual, Style, scaled};
 use crate::graph::{Activation, Graph, Padding};
 
 const STYLE: Style = Style {
@@ -32,10 +32,12 @@ pub(super) fn build(name: &str, width: f64, classes: usize, input: [usize; 3]) -
             let stride = if block == 0 { first_stride } else { 1 };
             let block = InvertedResidual {
                 channels,
-                expansion,
+                hidden: channels * expansion,
                 kernel: 3,
                 stride,
                 out,
+                squeeze: None,
+                drop: 0.0,
             };
             builder.inverted_residual(&format!("blocks.{index}"), block);
             channels = out;
@@ -45,15 +47,4 @@ pub(super) fn build(name: &str, width: f64, classes: usize, input: [usize; 3]) -
     // A narrow network keeps the full head.
     builder.conv_bn_act("head", scaled(1280, width.max(1.0)), 1, 1, 1);
     builder.classify(0.2, classes)
-}
-
-/// Channels times the width multiplier, rounded to a multiple of 8, but not down by over 10 %.
-fn scaled(channels: usize, width: f64) -> usize {
-    let exact = channels as f64 * width;
-    let rounded = (((exact + 4.0) / 8.0) as usize * 8).max(8);
-    if (rounded as f64) < 0.9 * exact {
-        rounded + 8
-    } else {
-        rounded
-    }
 }

@@ -28,6 +28,14 @@ pub(crate) fn conv(out: usize, kernel: usize, stride: usize, padding: Padding) -
     }
 }
 
+pub(crate) fn pool(kernel: usize, stride: usize, padding: Padding) -> Op {
+    Op::MaxPool {
+        kernel: [kernel; 2],
+        stride,
+        padding,
+    }
+}
+
 const NONE: Padding = Padding::all(0);
 
 #[track_caller]
@@ -81,6 +89,22 @@ fn shapes_follow_the_operations() {
     let relu = Op::Activation(Activation::Relu);
     check(
         &[input, (relu, &[0]), (Op::Dropout { p: 0.0 }, &[1])],
+        Ok(map(4, 8, 8)),
+    );
+    check(
+        &[input, (Op::StochasticDepth { p: 0.5 }, &[0])],
+        Ok(map(4, 8, 8)),
+    );
+    check(
+        &[input, (pool(3, 2, Padding::all(1)), &[0])],
+        Ok(map(4, 4, 4)),
+    );
+    check(
+        &[input, (pool(3, 3, Padding::Same), &[0])],
+        Ok(map(4, 3, 3)),
+    );
+    check(
+        &[input, (Op::GlobalAvgPool, &[0]), (Op::Mul, &[0, 1])],
         Ok(map(4, 8, 8)),
     );
 }
@@ -150,7 +174,37 @@ fn faults_name_the_node() {
         &[input, (conv(4, 9, 1, NONE), &[0])],
         Err(GraphError::KernelTooLarge {
             node: node(),
-            input: map(4, 8, 8),
+            padded: 8,
+            kernel: 9,
+        }),
+    );
+    check(
+        &[
+            input,
+            (Op::GlobalAvgPool, &[0]),
+            (Op::Dense { out: 5 }, &[1]),
+            (Op::Mul, &[0, 2]),
+        ],
+        Err(GraphError::ChannelsDiffer {
+            node: "3".into(),
+            map: map(4, 8, 8),
+            features: Shape::Features(5),
+        }),
+    );
+    check(
+        &[input, (Op::GlobalAvgPool, &[0]), (Op::Mul, &[1, 0])],
+        Err(GraphError::InputKind {
+            node: "2".into(),
+            expected: "a map",
+            found: Shape::Features(4),
+        }),
+    );
+    check(
+        &[input, (pool(9, 1, NONE), &[0])],
+        Err(GraphError::KernelTooLarge {
+            node: node(),
+            padded: 8,
+            kernel: 9,
         }),
     );
     let overflow = || Err(GraphError::Overflow { node: node() });
@@ -211,6 +265,10 @@ fn numbers_without_sense_are_refused() {
         Op::Dropout { p: 1.0 },
         Op::Dropout { p: -0.1 },
         Op::Dropout { p: f64::NAN },
+        Op::StochasticDepth { p: 1.0 },
+        pool(0, 1, NONE),
+        pool(3, 0, NONE),
+        pool(3, 1, Padding::all(3)),
     ] {
         match graph(&[(Op::Input, &[]), (op, &[0])]).shapes() {
             Err(GraphError::Value { node, .. }) => assert_eq!(node, "1"),

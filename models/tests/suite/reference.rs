@@ -110,6 +110,8 @@ fn other_operations_by_hand() {
         &[1.5, 4.5],
     );
     check([1, 1, 2], Op::Add, &[], &[1., -2.], &[2., -4.]);
+    let depth = Op::StochasticDepth { p: 0.9 };
+    check([1, 1, 2], depth, &[], &[1., -2.], &[1., -2.]);
     check(
         [1, 1, 2],
         Op::Dropout { p: 0.9 },
@@ -129,6 +131,83 @@ fn other_operations_by_hand() {
         &[5., 2.],
         &[6.5, 5.],
     );
+}
+
+#[test]
+fn activations_by_hand() {
+    let x = [-4., -3., -1., 0., 1., 3., 4.];
+    let check = |activation, expect: [f32; 7]| {
+        let found = reference::run(
+            &single([1, 1, 7], Op::Activation(activation)),
+            &Weights::new(),
+            &x,
+        );
+        for (found, expect) in found.unwrap().into_iter().zip(expect) {
+            assert!(
+                (found - expect).abs() < 1e-6,
+                "{activation:?}: {found} {expect}"
+            );
+        }
+    };
+    let sigmoid = [
+        0.017_986_21,
+        0.047_425_87,
+        0.268_941_4,
+        0.5,
+        0.731_058_6,
+        0.952_574_1,
+        0.982_013_8,
+    ];
+    check(Activation::Sigmoid, sigmoid);
+    check(Activation::Silu, std::array::from_fn(|n| x[n] * sigmoid[n]));
+    let hard = [0., 0., 1. / 3., 0.5, 2. / 3., 1., 1.];
+    check(Activation::HardSigmoid, hard);
+    check(
+        Activation::HardSwish,
+        std::array::from_fn(|n| x[n] * hard[n]),
+    );
+}
+
+#[test]
+fn pools_and_products_by_hand() {
+    let x = [-1., -2., -3., -4., -5., -6., -7., -8., -9.];
+    let pool = |kernel, stride, padding| Op::MaxPool {
+        kernel,
+        stride,
+        padding,
+    };
+    let none = Padding::all(0);
+    check(
+        [1, 3, 3],
+        pool([2, 2], 1, none),
+        &[],
+        &x,
+        &[-1., -2., -4., -5.],
+    );
+    // What is padded is never the largest value.
+    let one = Padding::all(1);
+    check(
+        [1, 3, 3],
+        pool([3, 3], 2, one),
+        &[],
+        &x,
+        &[-1., -2., -4., -5.],
+    );
+    check(
+        [1, 3, 3],
+        pool([1, 3], 2, Padding::Same),
+        &[],
+        &x,
+        &[-1., -2., -7., -8.],
+    );
+    let mut graph = single([2, 1, 2], Op::GlobalAvgPool);
+    graph.nodes.push(Node {
+        name: "product".into(),
+        op: Op::Mul,
+        inputs: vec![0, 1],
+    });
+    let scaled = reference::run(&graph, &Weights::new(), &[1., 3., -2., 0.]).unwrap();
+    assert_eq!(scaled, [2., 6., 2., 0.]);
 }
 
 #[test]

@@ -1,13 +1,23 @@
+use models::Filter;
 use models::graph::Shape;
 use models::zoo::{self, INPUT_SIZES, MAX_CLASSES, ZooError};
-use models::{Filter, Op};
 
 /// Against the published numbers.
 #[track_caller]
 fn check(name: &str, parameters: u64, macs: u64) {
     let graph = zoo::build(name, 1000, None).unwrap();
-    assert_eq!(graph.parameter_count().unwrap(), parameters);
-    assert_eq!(graph.macs().unwrap(), macs);
+    assert_eq!(graph.parameter_count().unwrap(), parameters, "{name}");
+    assert_eq!(graph.macs().unwrap(), macs, "{name}");
+}
+
+/// Against a published number of parameters and of milliards of MACs, to the digits given.
+#[track_caller]
+fn check_about(name: &str, parameters: u64, gmacs: &str) {
+    let graph = zoo::build(name, 1000, None).unwrap();
+    assert_eq!(graph.parameter_count().unwrap(), parameters, "{name}");
+    let digits = gmacs.split_once('.').map_or(0, |(_, digits)| digits.len());
+    let found = graph.macs().unwrap() as f64 / 1e9;
+    assert_eq!(format!("{found:.digits$}"), gmacs, "{name}");
 }
 
 #[test]
@@ -20,6 +30,54 @@ fn counts_are_the_published_ones() {
     check("mobilenet-v2-0.75", 2_636_424, 209_069_792);
     check("mobilenet-v2-1.4", 6_108_776, 582_195_824);
     check("efficientnet-lite0", 4_652_008, 385_187_552);
+}
+
+/// Parameters as torchvision 0.29 states them for its weights (`num_params`); MACs as it states them
+/// (`_ops`), where its input has our size.
+#[test]
+fn counts_are_torchvisions() {
+    check_about("resnet18", 11_689_512, "1.814");
+    check_about("resnet50", 25_557_032, "4.089");
+    check_about("efficientnet-b0", 5_288_548, "0.386");
+    check_about("efficientnet-b1", 7_794_184, "0.687");
+    check_about("efficientnet-b3", 12_233_232, "1.827");
+    check_about("efficientnet-b4", 19_341_616, "4.394");
+    check_about("efficientnet-b5", 30_389_784, "10.266");
+    check_about("efficientnet-b6", 43_040_704, "19.068");
+    check_about("efficientnet-b7", 66_347_960, "37.746");
+    check_about("mobilenet-v3-small", 2_542_856, "0.057");
+    check_about("mobilenet-v3-large", 5_483_032, "0.217");
+    // Its input is larger than ours.
+    let b2 = zoo::build("efficientnet-b2", 1000, None).unwrap();
+    assert_eq!(b2.parameter_count(), Ok(9_109_994));
+}
+
+/// Parameters of timm 1.0's `seresnet50`, `legacy_xception`, `tf_efficientnet_lite1` and `_lite2`.
+#[test]
+fn counts_are_timms() {
+    let count = |name| zoo::build(name, 1000, None).unwrap().parameter_count();
+    assert_eq!(count("se-resnet50"), Ok(28_088_024));
+    assert_eq!(count("xception"), Ok(22_855_952));
+    assert_eq!(count("efficientnet-lite1"), Ok(5_416_680));
+    assert_eq!(count("efficientnet-lite2"), Ok(6_092_072));
+}
+
+/// No counts are published for these: the plain network's and those of the dense layers.
+#[test]
+fn squeeze_and_excitation_adds_its_dense_layers() {
+    let count = |name: &str| zoo::build(name, 1000, None).unwrap().parameter_count();
+    let dense_layers = |channels: u64| {
+        let squeezed = channels / 16;
+        2 * channels * squeezed + squeezed + channels
+    };
+    let with = |plain: &str, channels: &[u64]| {
+        count(plain).map(|n| n + channels.iter().copied().map(dense_layers).sum::<u64>())
+    };
+    assert_eq!(count("se-resnet50-head"), with("resnet50", &[2048]));
+    assert_eq!(count("se-xception-head"), with("xception", &[2048]));
+    let mut blocks = vec![128, 256, 1024];
+    blocks.extend([728; 9]);
+    assert_eq!(count("se-xception"), with("xception", &blocks));
 }
 
 #[test]
@@ -36,7 +94,8 @@ fn every_network_builds_at_every_size_with_preprocessing_to_match() {
             assert_eq!(shapes.last(), Some(&Shape::Features(40)));
             assert_eq!(graph.name, name);
             let feature = graph.feature_node().unwrap();
-            assert_eq!(graph.nodes[feature].op, Op::GlobalAvgPool);
+            assert!(matches!(shapes[feature], Shape::Features(_)));
+            assert!(feature + 3 == shapes.len(), "dropout and classifier follow");
             let spec = zoo::preprocess(name, size).unwrap();
             assert_eq!(spec.check(), Ok(()));
             assert_eq!(graph.input, [3, spec.size as usize, spec.size as usize]);
@@ -55,6 +114,9 @@ fn maps_shrink_as_published() {
         ("mobilenet-v2-0.35", 1280),
         ("mobilenet-v2-1.4", 1792),
         ("efficientnet-lite0", 1280),
+        ("efficientnet-b0", 1280),
+        ("mobilenet-v3-small", 576),
+        ("mobilenet-v3-large", 960),
     ] {
         let graph = zoo::build(name, 2, None).unwrap();
         let shapes = graph.shapes().unwrap();

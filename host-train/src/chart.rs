@@ -1,0 +1,138 @@
+//! Line charts as SVG.
+
+use std::fmt::Write;
+
+/// One line of a chart.
+pub(crate) struct Line {
+    pub(crate) name: String,
+    /// Points from left to right.
+    pub(crate) points: Vec<[f64; 2]>,
+}
+
+/// Width and height of a chart in pixels.
+const SIZE: [f64; 2] = [720.0, 320.0];
+/// Room around the lines: left, top, right, bottom.
+const ROOM: [f64; 4] = [70.0, 30.0, 20.0, 45.0];
+const COLOURS: [&str; 6] = [
+    "#1f6fb4", "#d1600e", "#2e8b3d", "#b3261e", "#6d4fa3", "#7a5c3e",
+];
+
+/// A chart with axes from 0 (or the lowest value below it) to the highest value.
+pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
+    let range = |axis: usize| {
+        let values = lines.iter().flat_map(|line| &line.points).map(|p| p[axis]);
+        let finite = values.filter(|value| value.is_finite());
+        let (low, high) = finite.fold((0.0f64, 0.0f64), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
+        [low, if high > low { high } else { low + 1.0 }]
+    };
+    let (x_range, y_range) = (range(0), range(1));
+    let part = |value: f64, [low, high]: [f64; 2]| (value - low) / (high - low);
+    let x = |value| ROOM[0] + part(value, x_range) * (SIZE[0] - ROOM[0] - ROOM[2]);
+    let y = |value| SIZE[1] - ROOM[3] - part(value, y_range) * (SIZE[1] - ROOM[1] - ROOM[3]);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" font-family=\"sans-serif\" \
+         font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
+        SIZE[0], SIZE[1]
+    );
+    let mut add = |text: String| {
+        let _ = writeln!(svg, "{text}");
+    };
+    for step in 0..=4 {
+        let at = |[low, high]: [f64; 2]| low + (high - low) * f64::from(step) / 4.0;
+        let (across, up) = (at(x_range), at(y_range));
+        let [left, right] = [x(x_range[0]), x(x_range[1])];
+        add(format!(
+            "<path d=\"M{left:.1} {height:.1}H{right:.1}\" stroke=\"#ddd\"/><text x=\"{label:.1}\" \
+             y=\"{text:.1}\" text-anchor=\"end\">{up}</text>",
+            height = y(up),
+            label = left - 6.0,
+            text = y(up) + 4.0,
+            up = number(up),
+        ));
+        add(format!(
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+            x(across),
+            SIZE[1] - ROOM[3] + 16.0,
+            number(across)
+        ));
+    }
+    for (index, line) in lines.iter().enumerate() {
+        let colour = COLOURS[index % COLOURS.len()];
+        let points: Vec<String> = line
+            .points
+            .iter()
+            .filter(|point| point.iter().all(|value| value.is_finite()))
+            .map(|[across, up]| format!("{:.1},{:.1}", x(*across), y(*up)))
+            .collect();
+        add(format!(
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.6\"/>",
+            points.join(" ")
+        ));
+        add(format!(
+            "<text x=\"{:.1}\" y=\"18\" fill=\"{colour}\">{}</text>",
+            ROOM[0] + 150.0 * index as f64,
+            escape(&line.name)
+        ));
+    }
+    add(format!(
+        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+        SIZE[0] / 2.0,
+        SIZE[1] - 8.0,
+        escape(x_name)
+    ));
+    add(format!(
+        "<text transform=\"translate(14 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+        SIZE[1] / 2.0,
+        escape(y_name)
+    ));
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Three significant digits.
+fn number(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        size if size < 1e-3 => format!("{value:.2e}"),
+        size if size < 10.0 => format!("{value:.3}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// Text inside of SVG or HTML.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_span_the_chart_and_names_are_escaped() {
+        let line = Line {
+            name: "a < b".into(),
+            points: vec![[0.0, 2.0], [5.0, f64::NAN], [10.0, 0.0]],
+        };
+        let svg = svg("step", "rate", &[line]);
+        assert!(svg.contains("a &lt; b") && !svg.contains("NaN"), "{svg}");
+        let corners = format!(
+            "{:.1},{:.1} {:.1},{:.1}",
+            ROOM[0],
+            ROOM[1],
+            SIZE[0] - ROOM[2],
+            SIZE[1] - ROOM[3]
+        );
+        assert!(svg.contains(&corners), "{svg}");
+    }
+
+    #[test]
+    fn a_chart_of_nothing_is_a_chart() {
+        assert!(svg("x", "y", &[]).ends_with("</svg>\n"));
+    }
+}
