@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         (ClockKind::Virtual, report)
     };
     if bundle.is_some() {
-        println!("{}", report.table(clock));
+        say(&report.table(clock));
     } else {
         say(&format!(
             "{} items passed; no bundle, so nothing was sorted",
