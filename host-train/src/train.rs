@@ -198,7 +198,11 @@ impl Args {
             };
             table.get(key).with_context(missing)?;
         }
-        TrainConfig::from_table(table)
+        let config = TrainConfig::from_table(table);
+        match &self.config {
+            Some(path) => config.with_context(|| format!("with {}", path.display())),
+            None => config,
+        }
     }
 
     /// The file's settings and those of the options, which count more.
