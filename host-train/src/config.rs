@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
+use models::{Graph, passes};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -53,6 +54,8 @@ pub(crate) struct TrainConfig {
     pub(crate) workers: usize,
     /// Threads that compute.
     pub(crate) threads: usize,
+    /// What normalises between the layers.
+    pub(crate) norm: Normalization,
     /// What keeps its weights.
     pub(crate) freeze: Freeze,
     /// First stage, if the backbone is frozen: the classifier alone, on stored features.
@@ -61,6 +64,16 @@ pub(crate) struct TrainConfig {
     pub(crate) full: FullConfig,
     /// Random changes to the photos while the whole network trains.
     pub(crate) augment: AugmentConfig,
+}
+
+/// What normalises between the layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Normalization {
+    /// As the network was published: by the statistics of the batch.
+    Batch,
+    /// By the statistics of each photo, over groups of channels: does not depend on the batch.
+    Group,
 }
 
 /// What keeps its weights.
@@ -107,6 +120,7 @@ impl TrainConfig {
             photo_memory_mib: 1024,
             workers: cores,
             threads: cores,
+            norm: Normalization::Batch,
             freeze,
             head: HeadConfig::frozen(),
             full: match freeze {
@@ -257,6 +271,15 @@ impl TrainConfig {
             "val_fraction must be in 0..0.95"
         );
         self.augment.check()
+    }
+
+    /// The network for so many items.
+    pub(crate) fn graph(&self, items: usize) -> Result<Graph> {
+        let graph = models::zoo::build(&self.network, items, Some(self.input_size))?;
+        Ok(match self.norm {
+            Normalization::Batch => graph,
+            Normalization::Group => passes::with_group_norms(&graph)?,
+        })
     }
 
     /// Epochs of all stages.

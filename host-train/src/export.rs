@@ -157,7 +157,7 @@ impl Trained {
         })?;
         let labels = run::labels(folder)?;
         let state = checkpoint::pick(folder, which)?;
-        let graph = zoo::build(&config.network, labels.len(), Some(config.input_size))?;
+        let graph = config.graph(labels.len())?;
         let spec = zoo::preprocess(&config.network, Some(config.input_size))?;
         let weights = state.network_weights(&graph);
         graph

@@ -18,9 +18,9 @@ pub(crate) struct Layer {
     pub(crate) kernel: Option<Param<Tensor<4>>>,
     /// Dense layer: `[out, in]`.
     pub(crate) matrix: Option<Param<Tensor<2>>>,
-    /// Batch norm: factor.
+    /// Norms: factor.
     pub(crate) scale: Option<Param<Tensor<1>>>,
-    /// Convolution, dense layer, batch norm: summand.
+    /// Convolution, dense layer, norms: summand.
     pub(crate) bias: Option<Param<Tensor<1>>>,
     /// Batch norm: running mean.
     pub(crate) mean: Option<Param<Tensor<1>>>,
@@ -49,7 +49,7 @@ impl Layer {
             |name: &str, slot: u64| data(name).map(|data| param::<1>(id(slot), data, device));
         let conv = matches!(node.op, Op::Conv { .. });
         let dense = matches!(node.op, Op::Dense { .. });
-        let norm = matches!(node.op, Op::BatchNorm { .. });
+        let norm = matches!(node.op, Op::BatchNorm { .. } | Op::GroupNorm { .. });
         Layer {
             kernel: data("weight")
                 .filter(|_| conv)
@@ -156,6 +156,21 @@ impl Layer {
             let (mean, variance) = (value(&self.mean), value(&self.variance));
             (batch_norm(x, scale, bias, mean, variance, eps), None)
         }
+    }
+
+    pub(crate) fn group_norm(&self, x: Tensor<4>, groups: usize, eps: f64) -> Tensor<4> {
+        let value = |p: &Option<Param<Tensor<1>>>| {
+            let vector = p.as_ref().expect("a group norm has two parameters").val();
+            let [channels] = vector.dims();
+            vector.reshape([1, channels, 1, 1])
+        };
+        let shape = x.dims();
+        let size = shape[1] * shape[2] * shape[3] / groups;
+        let x = x.reshape([shape[0], groups, size]);
+        let apart = x.clone() - x.mean_dim(2);
+        let variance = apart.clone().square().mean_dim(2);
+        let normal = apart / (variance + eps).sqrt();
+        normal.reshape(shape) * value(&self.scale) + value(&self.bias)
     }
 
     pub(crate) fn dense(&self, x: Tensor<2>) -> Tensor<2> {

@@ -36,6 +36,7 @@ mod report;
 mod run;
 mod schedule;
 mod schedule_command;
+mod split;
 mod stats;
 mod step;
 mod student;
@@ -67,6 +68,7 @@ enum Command {
     AugmentPreview(preview::Args),
     Stats(stats::Args),
     Report(report::Args),
+    Split(split::Args),
 }
 
 fn main() -> ExitCode {
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::AugmentPreview(args) => preview::run(&args),
         Command::Stats(args) => stats::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Split(args) => split::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

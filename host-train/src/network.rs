@@ -223,6 +223,9 @@ impl Network {
                 statistics.extend(seen.map(|s| BatchStatistics { node: index, ..s }));
                 Value::Map(y)
             }
+            (Op::GroupNorm { groups, eps }, Value::Map(x)) => {
+                Value::Map(layer.group_norm(x, groups, eps))
+            }
             (Op::Activation(f), Value::Map(x)) => Value::Map(activate(f, x)),
             (Op::Activation(f), Value::Features(x)) => Value::Features(activate(f, x)),
             (Op::GlobalAvgPool, Value::Map(x)) => {

@@ -57,7 +57,13 @@ fn graph(shape: [usize; 4], same: bool) -> Graph {
         (Op::Activation(Activation::Relu6), vec![2]),
         (conv(width, kernel, 1, Padding::Same, width, false), vec![3]),
         (conv(width, 1, 1, Padding::Same, 1, false), vec![4]),
-        (Op::BatchNorm { eps: 1e-5 }, vec![5]),
+        (
+            Op::GroupNorm {
+                groups: 2,
+                eps: 1e-5,
+            },
+            vec![5],
+        ),
         (Op::StochasticDepth { p: 0.3 }, vec![6]),
         (Op::Add, vec![3, 7]),
         (conv(width, 1, 2, Padding::all(0), 2, true), vec![8]),

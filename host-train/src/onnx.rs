@@ -120,6 +120,7 @@ impl Writer<'_> {
                 let attributes = vec![float("epsilon", eps as f32)];
                 self.push("BatchNormalization", &name, inputs, output, attributes);
             }
+            Op::GroupNorm { groups, eps } => self.group_norm(index, groups, eps),
             Op::Activation(activation) => self.activation(activation, &name, inputs, output),
             Op::MaxPool {
                 kernel,
@@ -153,7 +154,7 @@ impl Writer<'_> {
             Op::Mul => {
                 // Features `[N, C]` as a map `[N, C, 1, 1]`.
                 let spread = format!("{name}.factors");
-                let axes = self.axes("height_and_width", &[2, 3]);
+                let axes = self.integers("height_and_width", &[2, 3]);
                 let features = vec![inputs[1].clone(), axes];
                 self.push("Unsqueeze", &spread, features, spread.clone(), vec![]);
                 inputs[1] = spread;
@@ -164,6 +165,77 @@ impl Writer<'_> {
                 self.push("Identity", &name, inputs, output, vec![])
             }
         }
+    }
+
+    /// Opset 13 has no group norm: an instance norm of groups laid out as channels, then the factors and
+    /// summands of the channels.
+    fn group_norm(&mut self, index: usize, groups: usize, eps: f64) {
+        let node = &self.graph.nodes[index];
+        let Shape::Map {
+            channels,
+            height,
+            width,
+        } = self.shapes[index]
+        else {
+            return;
+        };
+        let (name, input) = (node.name.clone(), self.value(node.inputs[0]));
+        let [grouped, normal, laid_out, scaled] =
+            ["grouped", "normal", "laid_out", "scaled"].map(|part| format!("{name}.{part}"));
+        // 0 stands for the size of the batch.
+        let groups_shape = self.integers(&format!("{grouped}.shape"), &[0, groups as i64, -1]);
+        self.push(
+            "Reshape",
+            &grouped,
+            vec![input, groups_shape],
+            grouped.clone(),
+            vec![],
+        );
+        let [one, zero] = [("ones", 1.0), ("zeros", 0.0)].map(|(what, value)| {
+            let bytes = float_bytes(&vec![value; groups]);
+            self.shared(initializer(
+                &format!("{what}.{groups}"),
+                &[groups],
+                DataType::Float,
+                bytes,
+            ))
+        });
+        let epsilon = vec![float("epsilon", eps as f32)];
+        self.push(
+            "InstanceNormalization",
+            &normal,
+            vec![grouped, one, zero],
+            normal.clone(),
+            epsilon,
+        );
+        let sides = [0, channels as i64, height as i64, width as i64];
+        let shape = self.integers(&format!("{laid_out}.shape"), &sides);
+        self.push(
+            "Reshape",
+            &laid_out,
+            vec![normal, shape],
+            laid_out.clone(),
+            vec![],
+        );
+        let [weight, bias] = ["weight", "bias"].map(|kind| {
+            let name = format!("{name}.{kind}");
+            let bytes = float_bytes(&self.weights[&name].data);
+            self.shared(initializer(
+                &name,
+                &[channels, 1, 1],
+                DataType::Float,
+                bytes,
+            ))
+        });
+        self.push(
+            "Mul",
+            &scaled,
+            vec![laid_out, weight],
+            scaled.clone(),
+            vec![],
+        );
+        let output = self.value(index);
+        self.push("Add", &name, vec![scaled, bias], output, vec![]);
     }
 
     /// Opset 13 has no HardSwish; sigmoid linear units are a product in every opset.
@@ -262,9 +334,9 @@ impl Writer<'_> {
         self.shared(initializer(name, &[], DataType::Float, bytes))
     }
 
-    fn axes(&mut self, name: &str, axes: &[i64]) -> String {
-        let bytes = axes.iter().flat_map(|axis| axis.to_le_bytes()).collect();
-        self.shared(initializer(name, &[axes.len()], DataType::Int64, bytes))
+    fn integers(&mut self, name: &str, values: &[i64]) -> String {
+        let bytes = values.iter().flat_map(|n| n.to_le_bytes()).collect();
+        self.shared(initializer(name, &[values.len()], DataType::Int64, bytes))
     }
 
     /// A constant that several nodes take.

@@ -1,6 +1,6 @@
 //! `host-train stats`: what is in a folder of photos, before anything is trained on it.
 
-mod alike;
+pub(crate) mod alike;
 
 use std::fmt::Write;
 use std::path::PathBuf;

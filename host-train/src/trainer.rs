@@ -51,7 +51,7 @@ pub(crate) fn train(
     stop: Arc<AtomicBool>,
 ) -> Result<Checkpoint> {
     let labels = data.train.labels.clone();
-    let graph = zoo::build(&config.network, labels.len(), Some(config.input_size))?;
+    let graph = config.graph(labels.len())?;
     let state = match run.store.latest()? {
         Some(state) => {
             ensure!(

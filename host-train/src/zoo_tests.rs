@@ -84,7 +84,19 @@ fn check_family(prefix: &str) {
 
 #[track_caller]
 fn check(name: &str) {
-    let graph = zoo::build(name, CLASSES, Some(SIDE)).unwrap();
+    check_graph(name, zoo::build(name, CLASSES, Some(SIDE)).unwrap());
+}
+
+#[test]
+fn networks_with_group_norms_agree_everywhere() {
+    for name in ["resnet18", "mobilenet-v3-small"] {
+        let graph = zoo::build(name, CLASSES, Some(SIDE)).unwrap();
+        check_graph(name, passes::with_group_norms(&graph).unwrap());
+    }
+}
+
+#[track_caller]
+fn check_graph(name: &str, graph: Graph) {
     let images: Vec<f32> = (0..4)
         .flat_map(|seed| reference::random_input(&graph, seed))
         .collect();

@@ -20,7 +20,7 @@ const MAX_VALUES: usize = 1 << 28;
 const MAX_NODES: usize = 20_000;
 
 /// The operators that classifiers are made of. None takes a shape as data or runs a graph of its own.
-const OPERATORS: [&str; 34] = [
+const OPERATORS: [&str; 35] = [
     "Add",
     "AveragePool",
     "BatchNormalization",
@@ -38,6 +38,7 @@ const OPERATORS: [&str; 34] = [
     "HardSigmoid",
     "HardSwish",
     "Identity",
+    "InstanceNormalization",
     "LeakyRelu",
     "MatMul",
     "MaxPool",

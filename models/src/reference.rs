@@ -51,6 +51,10 @@ pub fn run_all(
                 let [mean, var] = [parameter("mean")?, parameter("var")?];
                 batch_norm(operand(0), shape, eps, [weight, bias, mean, var])
             }
+            Op::GroupNorm { groups, eps } => {
+                let parameters = [parameter("weight")?, parameter("bias")?];
+                group_norm(operand(0), shape, groups, eps, parameters)
+            }
             Op::Activation(activation) => operand(0)
                 .iter()
                 .map(|&x| activate(activation, x))
@@ -273,6 +277,30 @@ fn batch_norm(input: &[f32], shape: Shape, eps: f64, parameters: [&Tensor; 4]) -
     let norm = |(index, &x): (usize, &f32)| {
         let [weight, bias, mean, var] = parameters.map(|p| f64::from(p.data[index / area]));
         ((f64::from(x) - mean) / (var + eps).sqrt() * weight + bias) as f32
+    };
+    input.iter().enumerate().map(norm).collect()
+}
+
+fn group_norm(
+    input: &[f32],
+    shape: Shape,
+    groups: usize,
+    eps: f64,
+    [weight, bias]: [&Tensor; 2],
+) -> Vec<f32> {
+    let area = input.len() / shape.channels();
+    let size = input.len() / groups;
+    let moments = |group: &[f32]| {
+        let values = || group.iter().map(|&x| f64::from(x));
+        let mean = values().sum::<f64>() / size as f64;
+        let variance = values().map(|x| (x - mean).powi(2)).sum::<f64>() / size as f64;
+        (mean, variance)
+    };
+    let moments: Vec<(f64, f64)> = input.chunks_exact(size).map(moments).collect();
+    let norm = |(index, &x): (usize, &f32)| {
+        let (mean, variance) = moments[index / size];
+        let [weight, bias] = [weight, bias].map(|p| f64::from(p.data[index / area]));
+        ((f64::from(x) - mean) / (variance + eps).sqrt() * weight + bias) as f32
     };
     input.iter().enumerate().map(norm).collect()
 }

@@ -204,9 +204,11 @@ pub(crate) struct Settings(pub(crate) Table);
 
 impl clap::Args for Settings {
     fn augment_args(command: Command) -> Command {
+        // By way of the text: a table would show an f32 with the digits of an f64.
         let table = |freeze| {
             let config = TrainConfig::defaults("mobilenet-v2".into(), 224, "".into(), freeze);
-            Table::try_from(config).unwrap_or_default()
+            let text = config.to_toml().unwrap_or_default();
+            text.parse::<Table>().unwrap_or_default()
         };
         let tables = [table(Freeze::Backbone), table(Freeze::None)];
         let settings = SETTINGS.iter().zip(OPTIONS.iter());
@@ -352,10 +354,13 @@ mod tests {
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" ");
-        assert!(
-            help.contains("[default: 64, after a frozen backbone 32]"),
-            "{help}"
-        );
+        for default in [
+            "[default: 64, after a frozen backbone 32]",
+            "[default: 0.15]",
+            "[default: adamw]",
+        ] {
+            assert!(help.contains(default), "{default} is not in: {help}");
+        }
     }
 
     #[test]

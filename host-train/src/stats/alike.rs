@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// What photos are compared by.
 #[derive(Clone, Copy)]
-pub(super) struct Fingerprint {
+pub(crate) struct Fingerprint {
     /// Of size and pixels.
     pub(super) pixels: blake3::Hash,
     /// Whether it gets brighter from left to right, at 8 places in each of 8 rows: hardly changed by
@@ -34,7 +34,7 @@ pub(super) struct Kin {
 }
 
 impl Fingerprint {
-    pub(super) fn of(photo: &RgbImage) -> Fingerprint {
+    pub(crate) fn of(photo: &RgbImage) -> Fingerprint {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&photo.width().to_le_bytes());
         hasher.update(photo.as_raw());
@@ -58,7 +58,7 @@ impl Fingerprint {
     }
 
     /// Whether at most so many bits of the hashes differ, and the colours little.
-    pub(super) fn is_near(&self, other: &Fingerprint, bits: u32) -> bool {
+    pub(crate) fn is_near(&self, other: &Fingerprint, bits: u32) -> bool {
         let apart = || {
             let pairs = self.thumbnail.iter().zip(&other.thumbnail);
             pairs.map(|(a, b)| u32::from(a.abs_diff(*b))).sum::<u32>()
@@ -67,38 +67,42 @@ impl Fingerprint {
     }
 }
 
-/// The groups of two and more photos that are linked by `alike`.
+/// The groups of things that are linked by `alike`, in the order of their first members; a thing that
+/// is like no other is a group of its own.
+pub(crate) fn linked(count: usize, alike: impl Fn(usize, usize) -> bool) -> Vec<Vec<usize>> {
+    // A member of each thing's group, itself for one of the group; groups are joined at the first link.
+    let mut up: Vec<usize> = (0..count).collect();
+    fn root(up: &mut [usize], mut thing: usize) -> usize {
+        while up[thing] != thing {
+            up[thing] = up[up[thing]];
+            thing = up[thing];
+        }
+        thing
+    }
+    for b in 0..count {
+        for a in 0..b {
+            if alike(a, b) {
+                let (a, b) = (root(&mut up, a), root(&mut up, b));
+                up[a.max(b)] = a.min(b);
+            }
+        }
+    }
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for thing in 0..count {
+        groups.entry(root(&mut up, thing)).or_default().push(thing);
+    }
+    groups.into_values().collect()
+}
+
+/// The groups of two and more photos that are linked by `alike`. `photos`: samples of `data`.
 pub(super) fn kin(
     data: &Dataset,
     photos: &[(usize, Fingerprint)],
     alike: impl Fn(&Fingerprint, &Fingerprint) -> bool,
 ) -> Vec<Kin> {
-    // The first of each photo's group; groups are joined where two photos are alike.
-    let mut first: Vec<usize> = (0..photos.len()).collect();
-    fn root(first: &mut [usize], mut photo: usize) -> usize {
-        while first[photo] != photo {
-            first[photo] = first[first[photo]];
-            photo = first[photo];
-        }
-        photo
-    }
-    for (b, (_, print)) in photos.iter().enumerate() {
-        for (a, (_, other)) in photos[..b].iter().enumerate() {
-            if alike(print, other) {
-                let (a, b) = (root(&mut first, a), root(&mut first, b));
-                first[a.max(b)] = a.min(b);
-            }
-        }
-    }
-    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for (photo, (sample, _)) in photos.iter().enumerate() {
-        groups
-            .entry(root(&mut first, photo))
-            .or_default()
-            .push(*sample);
-    }
-    let group = |samples: Vec<usize>| {
-        let samples = || samples.iter().map(|&sample| &data.samples[sample]);
+    let groups = linked(photos.len(), |a, b| alike(&photos[a].1, &photos[b].1));
+    let group = |members: Vec<usize>| {
+        let samples = || members.iter().map(|&photo| &data.samples[photos[photo].0]);
         let items: BTreeSet<usize> = samples().map(|sample| sample.item).collect();
         Kin {
             paths: samples().map(|sample| sample.path.clone()).collect(),
@@ -111,7 +115,7 @@ pub(super) fn kin(
                 .collect(),
         }
     };
-    let several = groups.into_values().filter(|samples| samples.len() > 1);
+    let several = groups.into_iter().filter(|members| members.len() > 1);
     several.map(group).collect()
 }
 
@@ -125,6 +129,14 @@ mod tests {
             let value = |n: u32| ((x * n + y * (n + shift) + shift * 40) % 256) as u8;
             Rgb([value(2), value(3), value(5)])
         })
+    }
+
+    #[test]
+    fn links_make_groups_whatever_their_order() {
+        // 0-4-2 and 1-5 are chains; 3 is alone.
+        let links = [(0, 4), (2, 4), (1, 5)];
+        let groups = linked(6, |a, b| links.contains(&(a, b)));
+        assert_eq!(groups, [vec![0, 2, 4], vec![1, 5], vec![3]]);
     }
 
     #[test]

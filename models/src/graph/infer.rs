@@ -67,11 +67,17 @@ fn output_shape(graph: &Graph, node: &Node, inputs: &[Shape]) -> Result<Shape, G
             stride,
             padding,
         } => pool_shape(node, inputs[0], kernel, stride, padding),
-        Op::BatchNorm { eps } => {
+        Op::BatchNorm { eps } | Op::GroupNorm { eps, .. } => {
             if !(eps.is_finite() && eps > 0.0) {
                 return Err(value(node, "eps must be a number above 0"));
             }
-            map(node, inputs[0]).map(|_| inputs[0])
+            let [channels, ..] = map(node, inputs[0])?;
+            match node.op {
+                Op::GroupNorm { groups, .. } if groups == 0 || channels % groups != 0 => Err(
+                    value(node, "groups must be at least 1 and divide the channels"),
+                ),
+                _ => Ok(inputs[0]),
+            }
         }
         Op::Activation(_) => Ok(inputs[0]),
         Op::GlobalAvgPool => map(node, inputs[0]).map(|[channels, ..]| Shape::Features(channels)),
@@ -217,6 +223,10 @@ pub(super) fn parameters(node: &Node, shapes: &[Shape]) -> Vec<Parameter> {
             parameter("bias", vec![inputs()], true),
             parameter("mean", vec![inputs()], false),
             parameter("var", vec![inputs()], false),
+        ],
+        Op::GroupNorm { .. } => vec![
+            parameter("weight", vec![inputs()], true),
+            parameter("bias", vec![inputs()], true),
         ],
         Op::Dense { out } => vec![
             parameter("weight", vec![out, inputs()], true),

@@ -27,6 +27,14 @@ pub enum Op {
         /// Added to the variance.
         eps: f64,
     },
+    /// Group normalisation (Wu and He 2018), map to map: as a batch norm, but with the mean and the
+    /// variance of the sample itself, over each group of channels; `weight` and `bias` `[channels]`.
+    GroupNorm {
+        /// Neighbouring channels are split into so many groups, all of one size.
+        groups: usize,
+        /// Added to the variance.
+        eps: f64,
+    },
     /// An element-wise function, any shape.
     Activation(Activation),
     /// The largest value under a sliding window, map to map. What is padded counts as smaller than

@@ -260,6 +260,18 @@ fn numbers_without_sense_are_refused() {
         grouped(0, 4),
         grouped(3, 6),
         grouped(2, 5),
+        Op::GroupNorm {
+            groups: 3,
+            eps: 1e-5,
+        },
+        Op::GroupNorm {
+            groups: 0,
+            eps: 1e-5,
+        },
+        Op::GroupNorm {
+            groups: 2,
+            eps: 0.0,
+        },
         Op::BatchNorm { eps: 0.0 },
         Op::BatchNorm { eps: f64::NAN },
         Op::Dropout { p: 1.0 },

@@ -211,6 +211,22 @@ fn pools_and_products_by_hand() {
 }
 
 #[test]
+fn group_norms_by_hand() {
+    let norm = Op::GroupNorm {
+        groups: 2,
+        eps: 0.25,
+    };
+    // Means 2 and 20, variances 2 and 0.
+    let x = [0., 2., 2., 4., 20., 20., 20., 20.];
+    let parameters: [(&str, &[usize], &[f32]); 2] = [
+        ("weight", &[4], &[3., 1.5, 7., 1.]),
+        ("bias", &[4], &[1., 0., 2., 3.]),
+    ];
+    let expect = [-3., 1., 0., 2., 2., 2., 3., 3.];
+    check([4, 1, 2], norm, &parameters, &x, &expect);
+}
+
+#[test]
 fn dense_layers_by_hand() {
     let mut graph = single([2, 1, 1], Op::GlobalAvgPool);
     graph.nodes.push(Node {

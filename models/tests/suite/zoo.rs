@@ -135,6 +135,26 @@ fn maps_shrink_as_published() {
 }
 
 #[test]
+fn group_norms_take_the_place_of_all_batch_norms() {
+    for name in zoo::names() {
+        let graph = zoo::build(name, 10, None).unwrap();
+        let grouped = models::passes::with_group_norms(&graph).unwrap();
+        assert_eq!(grouped.shapes(), graph.shapes());
+        assert_eq!(grouped.parameter_count(), graph.parameter_count());
+        let shapes = graph.shapes().unwrap();
+        for ((node, before), shape) in grouped.nodes.iter().zip(&graph.nodes).zip(shapes) {
+            match (node.op, before.op) {
+                (models::Op::GroupNorm { groups, .. }, models::Op::BatchNorm { .. }) => {
+                    let more = (groups + 1..=32).filter(|n| shape.channels() % n == 0);
+                    assert!(groups <= 32 && more.count() == 0, "{name} {}", node.name);
+                }
+                (now, before) => assert_eq!(now, before),
+            }
+        }
+    }
+}
+
+#[test]
 fn nodes_have_their_documented_names() {
     let graph = zoo::build("efficientnet-lite0", 2, None).unwrap();
     let blocks = (0..).take_while(|n| graph.find(&format!("blocks.{n}.depthwise.conv")).is_some());
