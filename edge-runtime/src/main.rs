@@ -8,6 +8,7 @@ mod actuate;
 mod capture;
 mod classify;
 mod clock;
+mod detect;
 mod line;
 mod observe;
 mod recognise;
@@ -40,6 +41,7 @@ enum Command {
     Classify(classify::Args),
     Simulate(simulate::Args),
     Run(run::Args),
+    Detect(detect::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Run(args) => run_on_board(&args),
+        Command::Detect(args) => detect::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -197,7 +197,10 @@ pub(crate) fn run(
         source,
         gates,
         max_on_us: max_on_us(&plan.board),
-        detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
+        detector: Detector::new(DetectorConfig::new(
+            geometry.mm_per_px(),
+            plan.board.belt().direction,
+        )),
         line: Line::new(LineConfig::new(&plan.board, plan.routes)),
         recognise: &mut classifier,
         observer: &journal,

@@ -171,7 +171,11 @@ impl Mini {
                     y1: to_px(high, 480.0, jitter()),
                 };
                 let pixels = (area.x1 - area.x0) * (area.y1 - area.y0);
-                Detection { area, pixels }
+                Detection {
+                    area,
+                    pixels,
+                    crowded: false,
+                }
             })
             .filter(|d| d.pixels > 0)
             .collect()
@@ -446,7 +450,11 @@ fn a_lost_camera_rejects_what_is_not_decided() {
         let event = Event::Frame {
             t_us: frame * FRAME_US + 5_000,
             captured_us: frame * FRAME_US,
-            detections: vec![Detection { area, pixels: 1 }],
+            detections: vec![Detection {
+                area,
+                pixels: 1,
+                crowded: false,
+            }],
         };
         line.handle(&event, &mut commands);
     }

@@ -56,7 +56,7 @@ fn run(then: fn() -> CaptureError, stop: &AtomicBool) -> (anyhow::Result<()>, u6
         source: &mut Script { frames: 20, then },
         gates: &mut PinGates::new(pins),
         max_on_us: vec![1],
-        detector: Detector::new(DetectorConfig::new([1.0, 1.0])),
+        detector: Detector::new(DetectorConfig::new([1.0, 1.0], board.belt().direction)),
         line: Line::new(LineConfig::new(&board, routes)),
         recognise: &mut Nobody,
         observer: &observer,

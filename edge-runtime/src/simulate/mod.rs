@@ -333,7 +333,10 @@ fn simulate_virtual(
         camera: SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate),
         gates: Box::new(PinGates::new(pins)),
         clock,
-        detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
+        detector: Detector::new(DetectorConfig::new(
+            geometry.mm_per_px(),
+            setup.board.belt().direction,
+        )),
         line: Line::new(LineConfig::new(&setup.board, setup.routes.clone())),
         recognise,
         observer: &mut ledger,
@@ -369,7 +372,10 @@ fn simulate_in_real_time(
         source: &mut camera,
         gates: &mut PinGates::new(pins),
         max_on_us: max_on_us(&setup.board),
-        detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
+        detector: Detector::new(DetectorConfig::new(
+            geometry.mm_per_px(),
+            setup.board.belt().direction,
+        )),
         line: Line::new(LineConfig::new(&setup.board, setup.routes.clone())),
         recognise,
         observer: &ledger,
