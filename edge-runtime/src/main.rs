@@ -8,6 +8,7 @@ mod actuate;
 mod capture;
 mod classify;
 mod clock;
+mod detect;
 mod journal;
 mod line;
 mod memory;
@@ -48,6 +49,7 @@ enum Command {
     Simulate(simulate::Args),
     Run(run::Args),
     Replay(replay::Args),
+    Detect(detect::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Run(args) => run_on_board(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Detect(args) => detect::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

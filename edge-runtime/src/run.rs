@@ -203,7 +203,10 @@ pub(crate) fn run(
         sensors,
         gates,
         max_on_us: max_on_us(&plan.board),
-        detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
+        detector: Detector::new(DetectorConfig::new(
+            geometry.mm_per_px(),
+            plan.board.belt().direction,
+        )),
         line: JournaledLine::new(line, args.journal.open(false)?),
         recognise: &mut classifier,
         observer: &journal,

@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match unseen {
         Some(photos) => {
             let accuracy = trained.measure(&bundle, &photos.data)?;
-            println!(
+            say!(
                 "accuracy on {} {} photos: {:.2}% of items, {:.2}% of categories",
                 accuracy.items,
                 accuracy.data,
@@ -129,17 +129,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             );
             bundle.manifest.accuracy = Some(accuracy);
         }
-        None => println!("accuracy: not measured, as there are no validation photos"),
+        None => say!("accuracy: not measured, as there are no validation photos"),
     }
     if let Some(path) = &args.onnx {
         write_atomically(path, &bundle.onnx)?;
-        println!("{}: {} bytes", path.display(), bundle.onnx.len());
+        say!("{}: {} bytes", path.display(), bundle.onnx.len());
     }
     bundle
         .save(&args.out)
         .with_context(|| args.out.display().to_string())?;
     let bytes = std::fs::metadata(&args.out)?.len();
-    println!(
+    say!(
         "{}: {bytes} bytes, BLAKE3 {}",
         args.out.display(),
         bundle.hash()?
@@ -215,7 +215,7 @@ impl Trained {
             .zip(rows(&theirs))
             .filter(|(a, b)| **a == *b)
             .count();
-        println!(
+        say!(
             "parity of burn and the exported network in tract on {count} {}: largest difference of \
              two logits {largest:.2e} (largest logit {scale:.1}), same item on {same} of {count}",
             if photos.is_some() {

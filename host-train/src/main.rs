@@ -5,6 +5,14 @@
 //! [`checkpoint`]); [`export`] folds it, writes it as ONNX and proves that it computes the same.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+/// Prints a line; a reader that has gone away (as `| head` does) is no failure.
+macro_rules! say {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+
 mod augment;
 mod balance;
 mod calibrate;

@@ -37,12 +37,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let rows: Vec<Row> = zoo::names().into_iter().map(row).collect::<Result<_>>()?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(());
     }
-    println!(
+    say!(
         "{:<22} {:>6} {:>12} {:>16}",
-        "name", "input", "parameters", "mult-adds"
+        "name",
+        "input",
+        "parameters",
+        "mult-adds"
     );
     for Row {
         name,
@@ -51,10 +54,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         macs,
     } in rows
     {
-        println!("{name:<22} {input_size:>6} {parameters:>12} {macs:>16}");
+        say!("{name:<22} {input_size:>6} {parameters:>12} {macs:>16}");
     }
-    println!(
-        "Parameters and multiply-adds with {IMAGENET_CLASSES} classes at the input size shown."
-    );
+    say!("Parameters and multiply-adds with {IMAGENET_CLASSES} classes at the input size shown.");
     Ok(())
 }

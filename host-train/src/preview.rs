@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .write_to(&mut png, ImageFormat::Png)
         .context("the sheet cannot be encoded")?;
     write_atomically(&args.out, png.get_ref())?;
-    println!("{}", args.out.display());
+    say!("{}", args.out.display());
     Ok(())
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let default = args.run.join("report.html");
     let path = args.out.as_ref().unwrap_or(&default);
     write_atomically(path, page.finish().as_bytes())?;
-    println!("{}", path.display());
+    say!("{}", path.display());
     Ok(())
 }
 

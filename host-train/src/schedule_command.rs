@@ -44,9 +44,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let config = TrainConfig::from_table(table)?;
     let mut lines = Vec::new();
-    println!(
+    say!(
         "{:<6} {:>6} {:>12} {:>12}",
-        "stage", "epoch", "first", "last"
+        "stage",
+        "epoch",
+        "first",
+        "last"
     );
     let mut before = 0;
     if config.freeze == Freeze::Backbone {
@@ -56,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(path) = &args.plot {
         let chart = svg("step", "learning rate", &lines);
         write_atomically(path, chart.as_bytes())?;
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(())
 }
@@ -68,7 +71,7 @@ fn stage(name: &str, config: &StageConfig, photos: usize, before: &mut u64) -> L
     let rate = |step: u64| config.rate.learning_rate(step, steps, &[]);
     for epoch in 0..u64::from(config.epochs) {
         let (first, last) = (epoch * per_epoch, (epoch + 1) * per_epoch - 1);
-        println!(
+        say!(
             "{name:<6} {:>6} {:>12.3e} {:>12.3e}",
             epoch + 1,
             rate(first),

@@ -64,9 +64,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let splits = divide(data, &parts, args.seed)?;
     write_atomically(&args.out, &manifest(&splits)?)?;
     for (name, split) in &splits {
-        println!("{:>7} in {name}", split.samples.len());
+        say!("{:>7} in {name}", split.samples.len());
     }
-    println!("{shown}");
+    say!("{shown}");
     Ok(())
 }
 

@@ -149,7 +149,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => args.new_config()?,
     };
     if args.print_config {
-        print!("{}", config.to_toml()?);
+        say!("{}", config.to_toml()?.trim_end());
         return Ok(());
     }
     let stop = stop_on_signals()?;

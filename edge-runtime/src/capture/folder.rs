@@ -20,31 +20,38 @@ impl FolderSource {
     /// # Errors
     /// When the folder cannot be read or has none.
     pub(crate) fn open(folder: &Path, rate_hz: f64, clock: Clock) -> Result<Self, CaptureError> {
-        let fail = |what: String| CaptureError::Failed(format!("{}: {what}", folder.display()));
-        let entries =
-            std::fs::read_dir(folder).map_err(|e| fail(format!("cannot read it: {e}")))?;
-        let is_picture = |path: &PathBuf| {
-            let extension = path.extension().and_then(|e| e.to_str());
-            extension.is_some_and(|e| {
-                ["png", "jpg", "jpeg", "bmp", "webp"].contains(&e.to_lowercase().as_str())
-            })
-        };
-        let mut files: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(is_picture)
-            .collect();
-        files.sort();
-        if files.is_empty() {
-            return Err(fail("there are no pictures in it".to_owned()));
-        }
         Ok(Self {
-            files,
+            files: pictures(folder)?,
             next: 0,
             period_us: (1e6 / rate_hz).round() as i64,
             start_us: clock.now_us(),
             clock,
         })
     }
+}
+
+/// The pictures (PNG, JPEG, BMP, WebP) in `folder` in the order of their names.
+///
+/// # Errors
+/// When the folder cannot be read or has none.
+pub(crate) fn pictures(folder: &Path) -> Result<Vec<PathBuf>, CaptureError> {
+    let fail = |what: String| CaptureError::Failed(format!("{}: {what}", folder.display()));
+    let entries = std::fs::read_dir(folder).map_err(|e| fail(format!("cannot read it: {e}")))?;
+    let is_picture = |path: &PathBuf| {
+        let extension = path.extension().and_then(|e| e.to_str());
+        extension.is_some_and(|e| {
+            ["png", "jpg", "jpeg", "bmp", "webp"].contains(&e.to_lowercase().as_str())
+        })
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_picture)
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(fail("there are no pictures in it".to_owned()));
+    }
+    Ok(files)
 }
 
 impl FrameSource for FolderSource {

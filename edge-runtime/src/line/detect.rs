@@ -1,13 +1,25 @@
-//! Finds items on the belt: what does not look like the empty belt, in connected regions.
+//! Finds items on the belt: what does not look like the empty belt, in connected regions, cut where
+//! items touch.
 //!
-//! The belt is learned: for every pixel of a reduced frame a running mean and deviation of its
-//! colour, which follow slow changes (light, dirt that stays) and are hardly moved by what passes.
-//! A frame is compared with it after the light of the whole scene has been taken out. Being darker
-//! counts less than being brighter or of another colour, so that shadows are not items.
+//! The frame is reduced to cells ([`grid`]) and compared with the learned belt ([`belt`]) after the
+//! light of the whole scene has been taken out. A cell is not belt when it is brighter than the
+//! belt's dirt makes it, of another colour, or darker than a shadow. Gaps and holes are closed and
+//! specks removed ([`shape`]), and the regions are cut at their necks ([`split`]).
+
+mod belt;
+mod grid;
+mod shape;
+mod split;
 
 use super::geometry::PixelBox;
+use belt::{Belt, sum};
+use boards::Direction;
+use grid::{CellBox, Colour, Grid};
 use models::RgbView;
 use serde::{Deserialize, Serialize};
+use shape::{STEP, Sides};
+use split::{Part, Splitter, disc_radius};
+use std::ops::Add;
 
 /// One region that is not belt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +27,8 @@ pub(crate) struct Detection {
     pub(crate) area: PixelBox,
     /// Pixels of the frame inside the region itself.
     pub(crate) pixels: u32,
+    /// There may be two items in it, with too slight a neck between them to cut there.
+    pub(crate) crowded: bool,
 }
 
 /// What counts as an item.
@@ -22,377 +36,263 @@ pub(crate) struct Detection {
 pub(crate) struct DetectorConfig {
     /// Millimetres per pixel of the frame, the mean of both ways.
     pub(crate) mm_per_px: f64,
+    /// Where the belt runs to.
+    pub(crate) direction: Direction,
+    /// The belt in the frame; the whole frame where there is none. Nothing is found outside.
+    pub(crate) belt: Option<PixelBox>,
     /// Regions smaller than this are dirt.
     pub(crate) min_area_mm2: f64,
     /// Gaps up to this are closed.
     pub(crate) close_mm: f64,
-    /// Deviations from the belt's mean beyond which a pixel is not belt.
+    /// What is thinner than this is dirt, and at least what is thinner than two cells.
+    pub(crate) open_mm: f64,
+    /// How much brighter than the belt is not belt, in standard deviations of the belt's dirt.
     pub(crate) deviations: f32,
+    /// The share of its light that a shadow takes from the belt at the most. What is darker is an
+    /// item. In hard light, with shadows near black, dark items cannot be told from shadows.
+    pub(crate) shadow_share: f32,
 }
 
 impl DetectorConfig {
-    pub(crate) fn new(mm_per_px: [f64; 2]) -> Self {
+    pub(crate) fn new(mm_per_px: [f64; 2], direction: Direction) -> Self {
         Self {
             mm_per_px: (mm_per_px[0] + mm_per_px[1]) / 2.0,
+            direction,
+            belt: None,
             min_area_mm2: 250.0,
             close_mm: 6.0,
-            deviations: 4.0,
+            open_mm: 4.0,
+            deviations: 3.0,
+            shadow_share: 0.36,
         }
     }
 }
 
+/// Frames that are learned from before the first detection.
+const LEARNING_FRAMES: u32 = 8;
+/// A colour is another than the belt's when a channel is off by so many levels.
+const COLOUR_LEVELS: f32 = 9.0;
+
 /// The belt as learned so far, and what it needs to look at a frame without allocating.
 pub(crate) struct Detector {
     config: DetectorConfig,
-    size: Option<Reduced>,
-    frames: u32,
-    mean: Vec<Colour>,
-    variance: Vec<Colour>,
-    small: Vec<Colour>,
-    mask: Vec<bool>,
-    scratch: Vec<bool>,
-    lights: Vec<f32>,
-    stack: Vec<u32>,
+    state: Option<State>,
 }
-
-type Colour = [f32; 3];
-
-/// The frame reduced by an integer factor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reduced {
-    factor: usize,
-    width: usize,
-    height: usize,
-    frame: (u32, u32),
-}
-
-/// Wanted width of the reduced frame.
-const REDUCED_WIDTH: u32 = 240;
-/// Frames of empty belt learned before the first detection.
-const LEARNING_FRAMES: u32 = 8;
-/// How slowly the belt is relearned, in frames; and where something lies on it.
-const MEMORY_FRAMES: f32 = 150.0;
-const MEMORY_FRAMES_COVERED: f32 = 1500.0;
-/// Least deviation of a pixel, for belts without texture.
-const MIN_DEVIATION: f32 = 2.5;
-/// A shadow darkens by up to this share and hardly changes the colour.
-const SHADOW_SHARE: f32 = 0.36;
-const SHADOW_COLOUR: f32 = 7.0;
 
 impl Detector {
     pub(crate) fn new(config: DetectorConfig) -> Self {
         Self {
             config,
-            size: None,
-            frames: 0,
-            mean: Vec::new(),
-            variance: Vec::new(),
-            small: Vec::new(),
-            mask: Vec::new(),
-            scratch: Vec::new(),
-            lights: Vec::new(),
-            stack: Vec::new(),
+            state: None,
         }
     }
 
-    /// Looks at a frame and learns from it. Nothing is found in the first frames, which should show
-    /// the empty belt. A frame of another size starts the learning again.
+    /// Looks at a frame and learns from it. Nothing is found in the first frames: the belt has to
+    /// show between the items by then. A frame of another size starts the learning again.
     pub(crate) fn detect(&mut self, frame: &RgbView<'_>, found: &mut Vec<Detection>) {
         found.clear();
-        let size = self.resize(frame);
-        reduce(frame, size, &mut self.small);
-        self.frames = self.frames.saturating_add(1);
-        if self.frames <= LEARNING_FRAMES {
-            let rate = 1.0 / self.frames as f32;
-            self.mask.fill(false);
-            self.learn(1.0, rate, rate);
-            return;
-        }
-        let light = self.light();
-        self.compare(light);
-        self.tidy(size);
-        self.collect(size, found);
-        let rate = 1.0 / (self.frames as f32).min(MEMORY_FRAMES);
-        self.learn(light, rate, 1.0 / MEMORY_FRAMES_COVERED);
-    }
-
-    fn resize(&mut self, frame: &RgbView<'_>) -> Reduced {
         let dimensions = (frame.width(), frame.height());
-        if let Some(size) = self.size
-            && size.frame == dimensions
-        {
-            return size;
-        }
-        let factor = ((frame.width() + REDUCED_WIDTH / 2) / REDUCED_WIDTH).max(1) as usize;
-        let size = Reduced {
-            factor,
-            width: frame.width() as usize / factor,
-            height: frame.height() as usize / factor,
-            frame: dimensions,
+        let state = match &mut self.state {
+            Some(state) if state.grid.frame() == dimensions => state,
+            state => state.insert(State::new(&self.config, dimensions)),
         };
-        let count = size.width * size.height;
-        self.size = Some(size);
-        self.frames = 0;
-        self.mean = vec![[0.0; 3]; count];
-        self.variance = vec![[MIN_DEVIATION * MIN_DEVIATION; 3]; count];
-        self.small = vec![[0.0; 3]; count];
-        self.mask = vec![false; count];
-        self.scratch = vec![false; count];
-        size
+        state.look(&self.config, frame, found);
     }
 
-    /// How much brighter the scene is than what was learned: the median over the belt's pixels.
-    fn light(&mut self) -> f32 {
-        self.lights.clear();
-        let pixels = self.small.iter().zip(&self.mean).zip(&self.mask);
-        // `mask` still says what lay on the belt in the frame before.
-        for ((now, mean), _) in pixels.step_by(11).filter(|(_, covered)| !**covered) {
-            self.lights.push(sum(now) / sum(mean).max(1.0));
+    /// The index of the last frame's detection that the pixel belongs to.
+    pub(crate) fn at_pixel(&self, x_px: u32, y_px: u32) -> Option<usize> {
+        let state = self.state.as_ref()?;
+        let cell = state.grid.at_pixel(x_px, y_px)?;
+        let part = state.splitter.part_of(cell)?;
+        state.kept.iter().position(|kept| *kept == part)
+    }
+}
+
+/// How far a cell is off the belt, in levels.
+#[derive(Debug, Clone, Copy, Default)]
+struct Off {
+    /// Below 0 where it is darker.
+    brighter: f32,
+    /// The channel that is off most, apart from the brightness.
+    colour: f32,
+}
+
+impl Add for Off {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            brighter: self.brighter + other.brighter,
+            colour: self.colour + other.colour,
         }
-        if self.lights.len() < self.small.len() / 100 {
-            return 1.0;
+    }
+}
+
+/// What is kept for frames of one size.
+struct State {
+    grid: Grid,
+    area: CellBox,
+    frames: u32,
+    belt: Belt,
+    splitter: Splitter,
+    /// Pixel sums of a row of cells.
+    sums: Vec<u32>,
+    cells: Vec<Colour>,
+    off: Vec<Off>,
+    smooth: Vec<Off>,
+    sums_of_three: Vec<Off>,
+    mask: Vec<bool>,
+    scratch: Vec<bool>,
+    distances: Vec<u16>,
+    stack: Vec<u32>,
+    /// The parts that are detections, in their order.
+    kept: Vec<usize>,
+}
+
+impl State {
+    fn new(config: &DetectorConfig, dimensions: (u32, u32)) -> Self {
+        let grid = Grid::new(dimensions, config.direction.is_horizontal());
+        let (width, height) = dimensions;
+        let frame = PixelBox {
+            x0: 0,
+            y0: 0,
+            x1: width,
+            y1: height,
+        };
+        let count = grid.cells();
+        Self {
+            grid,
+            area: grid.inside(config.belt.unwrap_or(frame)),
+            frames: 0,
+            belt: Belt::new(grid),
+            splitter: Splitter::new(grid),
+            sums: vec![0; width as usize * 3],
+            cells: vec![[0.0; 3]; count],
+            off: vec![Off::default(); count],
+            smooth: vec![Off::default(); count],
+            sums_of_three: vec![Off::default(); count],
+            mask: vec![false; count],
+            scratch: vec![false; count],
+            distances: vec![0; count],
+            stack: Vec::with_capacity(count),
+            kept: Vec::new(),
         }
-        let middle = self.lights.len() / 2;
-        let (_, median, _) = self.lights.select_nth_unstable_by(middle, f32::total_cmp);
-        median.clamp(0.6, 1.6)
+    }
+
+    fn look(&mut self, config: &DetectorConfig, frame: &RgbView<'_>, found: &mut Vec<Detection>) {
+        self.grid.reduce(frame, &mut self.sums, &mut self.cells);
+        self.frames = self.frames.saturating_add(1);
+        self.kept.clear();
+        let light = self.belt.light(&self.cells, self.grid, self.area);
+        if self.frames > LEARNING_FRAMES {
+            self.compare(light);
+            self.threshold(config, light);
+            self.tidy(config);
+            self.collect(config, found);
+        }
+        let all = self.frames == 1 || self.frames == LEARNING_FRAMES;
+        self.belt.learn(&self.cells, self.grid, light, all);
     }
 
     fn compare(&mut self, light: f32) {
-        let limit = self.config.deviations;
-        let learned = self.mean.iter().zip(&self.variance);
-        for ((now, (mean, variance)), mask) in self.small.iter().zip(learned).zip(&mut self.mask) {
-            *mask = !is_belt(now, mean, variance, light, limit);
+        let pairs = self.cells.iter().zip(&self.belt.mean);
+        for ((now, mean), off) in pairs.zip(&mut self.off) {
+            let (now_sum, mean_sum) = (sum(now), sum(mean));
+            let ratio = now_sum / mean_sum.max(1.0);
+            let colour: Colour = std::array::from_fn(|c| (now[c] - mean[c] * ratio).abs());
+            *off = Off {
+                brighter: (now_sum - mean_sum * light) / 3.0,
+                colour: colour[0].max(colour[1]).max(colour[2]),
+            };
         }
+        smooth(
+            &self.off,
+            self.grid,
+            &mut self.sums_of_three,
+            &mut self.smooth,
+        );
     }
 
-    /// Removes specks, closes gaps.
-    fn tidy(&mut self, size: Reduced) {
-        let px = |mm: f64| mm / (self.config.mm_per_px * size.factor as f64);
-        let close = (px(self.config.close_mm) / 2.0).ceil() as usize;
-        majority(&self.mask, &mut self.scratch, size);
-        std::mem::swap(&mut self.mask, &mut self.scratch);
-        spread(&mut self.mask, &mut self.scratch, size, close, true);
-        spread(&mut self.mask, &mut self.scratch, size, close, false);
-    }
-
-    /// Connected regions of the mask, in the order in which a reader would meet them.
-    fn collect(&mut self, size: Reduced, found: &mut Vec<Detection>) {
-        let scale = self.config.mm_per_px * size.factor as f64;
-        let min_pixels = (self.config.min_area_mm2 / (scale * scale)).max(1.0) as u32;
-        self.scratch.copy_from_slice(&self.mask);
-        for start in 0..self.scratch.len() {
-            if self.scratch[start] {
-                let (area, pixels) = flood(&mut self.scratch, &mut self.stack, size, start);
-                if pixels >= min_pixels {
-                    found.push(full_size(area, pixels, size));
-                }
-            }
-        }
-        merge_nested(found);
-    }
-
-    fn learn(&mut self, light: f32, rate: f32, rate_covered: f32) {
-        let learned = self.mean.iter_mut().zip(&mut self.variance);
-        for ((now, (mean, variance)), covered) in self.small.iter().zip(learned).zip(&self.mask) {
-            let rate = if *covered { rate_covered } else { rate };
-            for c in 0..3 {
-                // West's update: the first frame has no deviation, whatever the mean was before.
-                let before = now[c] / light - mean[c];
-                mean[c] += rate * before;
-                let after = now[c] / light - mean[c];
-                if !covered {
-                    variance[c] += rate * (before * after - variance[c]);
-                }
+    /// Decides by the mean around a cell, which dirt hardly moves, and by half by the cell itself, so
+    /// that items do not grow by their surroundings.
+    fn threshold(&mut self, config: &DetectorConfig, light: f32) {
+        self.mask.fill(false);
+        let [from, to] = self.area.along.map(|a| a as usize);
+        for lane in self.area.lanes[0] as usize..self.area.lanes[1] as usize {
+            let bright = config.deviations * self.belt.deviation[lane];
+            for cell in lane * self.grid.length + from..lane * self.grid.length + to {
+                let level = sum(&self.belt.mean[cell]) / 3.0 * light;
+                let dark = bright.max(config.shadow_share * level);
+                let is_off = |off: Off, share: f32| {
+                    off.brighter > bright * share
+                        || off.colour > COLOUR_LEVELS * share
+                        || -off.brighter > dark * share
+                };
+                self.mask[cell] = is_off(self.smooth[cell], 1.0) && is_off(self.off[cell], 0.5);
             }
         }
     }
-}
 
-fn sum(colour: &Colour) -> f32 {
-    colour[0] + colour[1] + colour[2]
-}
-
-fn is_belt(now: &Colour, mean: &Colour, variance: &Colour, light: f32, limit: f32) -> bool {
-    let difference: Colour = std::array::from_fn(|c| now[c] - mean[c] * light);
-    let grey = sum(&difference) / 3.0;
-    let deviation = (sum(variance) / 3.0).sqrt().max(MIN_DEVIATION);
-    let colour = difference.map(|d| (d - grey).abs());
-    let colour = colour[0].max(colour[1]).max(colour[2]);
-    if colour > limit * deviation.min(3.0 * MIN_DEVIATION) {
-        return false;
+    /// Closes gaps and holes, removes specks, and measures the distance to the edge of what is left.
+    fn tidy(&mut self, config: &DetectorConfig) {
+        let cell_mm = config.mm_per_px * self.grid.factor as f64;
+        let reach = |mm: f64| ((f64::from(STEP) * mm / 2.0 / cell_mm).round() as u16).max(STEP);
+        let (mask, distances) = (&mut self.mask, &mut self.distances);
+        shape::close(mask, self.grid, reach(config.close_mm), distances);
+        shape::fill_holes(mask, self.grid, &mut self.scratch, &mut self.stack);
+        shape::open(mask, self.grid, reach(config.open_mm), distances);
+        shape::distances(mask, true, self.grid, Sides::Closed, distances);
     }
-    if grey >= 0.0 {
-        return grey <= limit * deviation;
-    }
-    let brightness = sum(mean) / 3.0 * light;
-    let shadow = if colour < SHADOW_COLOUR {
-        SHADOW_SHARE * brightness
-    } else {
-        0.0
-    };
-    -grey <= (limit * deviation).max(shadow)
-}
 
-/// Averages squares of `factor` pixels.
-fn reduce(frame: &RgbView<'_>, size: Reduced, small: &mut [Colour]) {
-    let stride = frame.width() as usize * 3;
-    let weight = 1.0 / (size.factor * size.factor) as f32;
-    for (y, row) in small.chunks_exact_mut(size.width).enumerate() {
-        let rows = &frame.data()[y * size.factor * stride..(y + 1) * size.factor * stride];
-        for (x, pixel) in row.iter_mut().enumerate() {
-            let mut sums = [0u32; 3];
-            for line in rows.chunks_exact(stride) {
-                let cells = &line[x * size.factor * 3..(x + 1) * size.factor * 3];
-                for cell in cells.chunks_exact(3) {
-                    for c in 0..3 {
-                        sums[c] += u32::from(cell[c]);
-                    }
-                }
-            }
-            *pixel = sums.map(|s| s as f32 * weight);
+    /// The parts of the mask, in the order in which a reader would meet them.
+    fn collect(&mut self, config: &DetectorConfig, found: &mut Vec<Detection>) {
+        let cell_mm = config.mm_per_px * self.grid.factor as f64;
+        let min_cells = (config.min_area_mm2 / (cell_mm * cell_mm)).max(1.0);
+        let (grid, min_peak) = (self.grid, disc_radius(min_cells));
+        let parts = self.splitter.split(&self.distances, grid, min_peak);
+        for (index, part) in parts.filter(|(_, part)| f64::from(part.cells) >= min_cells) {
+            let detection = to_detection(&part, grid);
+            let place = |d: &Detection| (d.area.y0, d.area.x0);
+            let at = found.partition_point(|d| place(d) <= place(&detection));
+            found.insert(at, detection);
+            self.kept.insert(at, index);
         }
     }
 }
 
-/// Keeps what most of its 3 by 3 neighbourhood agrees with.
-fn majority(mask: &[bool], out: &mut [bool], size: Reduced) {
-    for y in 0..size.height {
-        let rows = y.saturating_sub(1)..(y + 2).min(size.height);
-        for x in 0..size.width {
-            let columns = x.saturating_sub(1)..(x + 2).min(size.width);
-            let (mut set, mut all) = (0, 0);
-            for row in rows.clone() {
-                let cells = &mask[row * size.width..][columns.clone()];
-                set += cells.iter().filter(|m| **m).count();
-                all += cells.len();
-            }
-            out[y * size.width + x] = 2 * set > all;
-        }
-    }
-}
-
-/// Grows what equals `value` by `reach` pixels in all directions, as a square would.
-/// Growing the set pixels and then the others closes gaps.
-fn spread(mask: &mut [bool], scratch: &mut [bool], size: Reduced, reach: usize, value: bool) {
-    let grow = |get: &dyn Fn(usize) -> bool, length: usize, set: &mut dyn FnMut(usize)| {
-        let mut last: Option<usize> = None;
-        let mut done = 0;
-        for i in 0..length {
-            if get(i) == value {
-                let from = done.max(i.saturating_sub(reach));
-                (from..=i).for_each(&mut *set);
-                done = i + 1;
-                last = Some(i);
-            } else if last.is_some_and(|l| i - l <= reach) {
-                set(i);
-                done = i + 1;
-            }
-        }
-    };
-    scratch.copy_from_slice(mask);
-    for y in 0..size.height {
-        let start = y * size.width;
-        grow(&|x| mask[start + x], size.width, &mut |x| {
-            scratch[start + x] = value;
-        });
-    }
-    mask.copy_from_slice(scratch);
-    for x in 0..size.width {
-        grow(&|y| scratch[y * size.width + x], size.height, &mut |y| {
-            mask[y * size.width + x] = value;
-        });
-    }
-}
-
-/// Clears one connected region and returns its box in the reduced frame and its pixels.
-fn flood(mask: &mut [bool], stack: &mut Vec<u32>, size: Reduced, start: usize) -> (PixelBox, u32) {
-    let (x, y) = ((start % size.width) as u32, (start / size.width) as u32);
-    let mut area = PixelBox {
-        x0: x,
-        y0: y,
-        x1: x + 1,
-        y1: y + 1,
-    };
-    let mut pixels = 0;
-    stack.clear();
-    stack.push(start as u32);
-    mask[start] = false;
-    while let Some(index) = stack.pop() {
-        let index = index as usize;
-        let (x, y) = (index % size.width, index / size.width);
-        pixels += 1;
-        area.x0 = area.x0.min(x as u32);
-        area.x1 = area.x1.max(x as u32 + 1);
-        area.y0 = area.y0.min(y as u32);
-        area.y1 = area.y1.max(y as u32 + 1);
-        let mut visit = |neighbour: usize| {
-            if mask[neighbour] {
-                mask[neighbour] = false;
-                stack.push(neighbour as u32);
-            }
-        };
-        if x > 0 {
-            visit(index - 1);
-        }
-        if x + 1 < size.width {
-            visit(index + 1);
-        }
-        if y > 0 {
-            visit(index - size.width);
-        }
-        if y + 1 < size.height {
-            visit(index + size.width);
-        }
-    }
-    (area, pixels)
-}
-
-/// Back to the pixels of the frame. A box that reaches the reduced frame's end reaches the frame's.
-fn full_size(area: PixelBox, pixels: u32, size: Reduced) -> Detection {
-    let factor = size.factor as u32;
-    let end = |value: u32, reduced: usize, full: u32| {
-        if value as usize == reduced {
-            full
-        } else {
-            value * factor
-        }
-    };
+fn to_detection(part: &Part, grid: Grid) -> Detection {
     Detection {
-        area: PixelBox {
-            x0: area.x0 * factor,
-            y0: area.y0 * factor,
-            x1: end(area.x1, size.width, size.frame.0),
-            y1: end(area.y1, size.height, size.frame.1),
-        },
-        pixels: pixels * factor * factor,
+        area: grid.to_pixels(part.area),
+        pixels: part.cells * (grid.factor * grid.factor) as u32,
+        crowded: part.doubtful,
     }
 }
 
-/// Regions whose boxes lie mostly within another's belong to it: parts of one item.
-fn merge_nested(found: &mut Vec<Detection>) {
-    let size = |b: &PixelBox| u64::from(b.x1 - b.x0) * u64::from(b.y1 - b.y0);
-    let shared = |a: &PixelBox, b: &PixelBox| {
-        let w = a.x1.min(b.x1).saturating_sub(a.x0.max(b.x0));
-        let h = a.y1.min(b.y1).saturating_sub(a.y0.max(b.y0));
-        u64::from(w) * u64::from(h)
-    };
-    let mut index = 0;
-    while index < found.len() {
-        let other = (index + 1..found.len()).find(|&other| {
-            let (a, b) = (&found[index].area, &found[other].area);
-            shared(a, b) * 2 > size(a).min(size(b))
-        });
-        let Some(other) = other else {
-            index += 1;
-            continue;
-        };
-        let inner = found.remove(other);
-        let outer = &mut found[index];
-        outer.pixels += inner.pixels;
-        outer.area.x0 = outer.area.x0.min(inner.area.x0);
-        outer.area.y0 = outer.area.y0.min(inner.area.y0);
-        outer.area.x1 = outer.area.x1.max(inner.area.x1);
-        outer.area.y1 = outer.area.y1.max(inner.area.y1);
+/// The mean of the 3 by 3 neighbourhood of each cell; edges are repeated.
+fn smooth(values: &[Off], grid: Grid, threes: &mut [Off], out: &mut [Off]) {
+    let length = grid.length;
+    let rows = values
+        .chunks_exact(length)
+        .zip(threes.chunks_exact_mut(length));
+    for (row, out) in rows {
+        let last = length - 1;
+        out[0] = row[0] + row[0] + row[1.min(last)];
+        for (three, out) in row.windows(3).zip(&mut out[1..]) {
+            *out = three[0] + three[1] + three[2];
+        }
+        out[last] = row[last.saturating_sub(1)] + row[last] + row[last];
+    }
+    for (lane, row) in out.chunks_exact_mut(length).enumerate() {
+        let above = &threes[lane.saturating_sub(1) * length..][..length];
+        let here = &threes[lane * length..][..length];
+        let below = &threes[(lane + 1).min(grid.lanes - 1) * length..][..length];
+        for (((out, a), b), c) in row.iter_mut().zip(above).zip(here).zip(below) {
+            let sum = *a + *b + *c;
+            *out = Off {
+                brighter: sum.brighter / 9.0,
+                colour: sum.colour / 9.0,
+            };
+        }
     }
 }
 

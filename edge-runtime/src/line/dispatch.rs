@@ -42,7 +42,8 @@ impl Line {
     }
 
     fn judge(&self, track: &Track) -> Result<(usize, Destination), Reason> {
-        if track.length_mm() > MAX_LENGTH_SHARE * 2.0 * self.config.geometry.half_length_mm() {
+        let longest_mm = MAX_LENGTH_SHARE * 2.0 * self.config.geometry.half_length_mm();
+        if track.is_crowded() || track.length_mm() > longest_mm {
             return Err(Reason::Crowded);
         }
         match self.config.routes.judge(&track.votes) {

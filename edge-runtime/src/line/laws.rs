@@ -202,7 +202,11 @@ fn a_lost_camera_rejects_what_is_not_decided() {
         let event = Event::Frame {
             t_us: frame * 50_000 + 5_000,
             captured_us: frame * 50_000,
-            detections: vec![Detection { area, pixels: 1 }],
+            detections: vec![Detection {
+                area,
+                pixels: 1,
+                crowded: false,
+            }],
         };
         line.handle(&event, &mut commands);
     }

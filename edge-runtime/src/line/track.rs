@@ -33,10 +33,11 @@ pub(crate) struct Track {
     front: Option<Edge>,
     rear: Option<Edge>,
     side_mm: [f64; 2],
-    /// Frames in which it was seen.
+    /// Frames in which it was seen, those in which all of it was in view, and those of them in which
+    /// it may have been two items.
     seen: u32,
-    /// Whether all of it has been in view at once.
-    was_whole: bool,
+    whole: u32,
+    crowded: u32,
     /// Frames in a row in which it should have been seen and was not.
     missed: u32,
     /// Frames in a row in which something else was seen in its place.
@@ -92,7 +93,8 @@ impl Track {
             rear: edge(span.rear_mm),
             side_mm: span.side_mm,
             seen: 1,
-            was_whole: span.is_whole(),
+            whole: u32::from(span.is_whole()),
+            crowded: 0,
             missed: 0,
             disputed: 0,
             view: None,
@@ -110,13 +112,18 @@ impl Track {
 
     /// Whether it is an item, or was seen too shortly to tell.
     pub(crate) fn may_be_item(&self) -> bool {
-        self.is_confirmed() || (self.was_whole && self.missed == 0)
+        self.is_confirmed() || (self.whole > 0 && self.missed == 0)
+    }
+
+    /// Whether it looks like two items in every view of all of it.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.whole > 0 && self.crowded == self.whole
     }
 
     /// Whether it has turned out to be a part of something larger, of which it was what came into
     /// view first: it has never been seen whole, and where it should be is something else.
     fn is_part(&self) -> bool {
-        let never_whole = !self.was_whole && self.disputed >= DISPUTES;
+        let never_whole = self.whole == 0 && self.disputed >= DISPUTES;
         self.disputed > 0 && (never_whole || !self.is_confirmed())
     }
 
@@ -196,7 +203,7 @@ impl Track {
             [a.min(c), b.max(d)]
         };
         self.seen += 1;
-        self.was_whole |= span.is_whole();
+        self.whole += u32::from(span.is_whole());
         self.missed = 0;
         self.disputed = 0;
     }
@@ -263,6 +270,7 @@ impl Tracks {
                 self.list[t].follow(&spans[d], travel_mm);
                 if spans[d].is_whole() {
                     self.list[t].view = Some(detections[d].area);
+                    self.list[t].crowded += u32::from(detections[d].crowded);
                 }
             }
         }

@@ -58,7 +58,7 @@ fn run(then: fn() -> CaptureError, stop: &AtomicBool) -> (anyhow::Result<()>, u6
         sensors: &mut NoSensors,
         gates: &mut PinGates::new(pins),
         max_on_us: vec![1],
-        detector: Detector::new(DetectorConfig::new([1.0, 1.0])),
+        detector: Detector::new(DetectorConfig::new([1.0, 1.0], board.belt().direction)),
         line: JournaledLine::new(Line::new(LineConfig::new(&board, routes)), None),
         recognise: &mut Nobody,
         observer: &observer,

@@ -393,7 +393,10 @@ fn simulate_virtual(
         camera: SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate),
         gates: Box::new(PinGates::new(pins)),
         clock,
-        detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
+        detector: Detector::new(DetectorConfig::new(
+            geometry.mm_per_px(),
+            setup.board.belt().direction,
+        )),
         line: JournaledLine::new(line, journal),
         recognise,
         observer: &mut ledger,
@@ -443,7 +446,10 @@ fn simulate_in_real_time(
         sensors: sensors.as_mut(),
         gates: &mut PinGates::new(pins),
         max_on_us: max_on_us(&setup.board),
-        detector: Detector::new(DetectorConfig::new(geometry.mm_per_px())),
+        detector: Detector::new(DetectorConfig::new(
+            geometry.mm_per_px(),
+            setup.board.belt().direction,
+        )),
         line: JournaledLine::new(line, journal),
         recognise: &mut recognise,
         observer: &ledger,

@@ -57,7 +57,7 @@ impl Trained {
         let temperature = calibrate::temperature(&scores, &items);
         let rescale = |row: &Vec<f32>| calibrate::rescaled(row, temperature);
         let rescaled: Vec<Vec<f32>> = scores.iter().map(rescale).collect();
-        println!(
+        say!(
             "calibrated on {} photos: temperature {temperature:.2}, log loss {:.4} before and {:.4} after, \
              expected calibration error {:.2}% and {:.2}%",
             items.len(),
@@ -84,7 +84,7 @@ impl Trained {
             let floor = args.reject_below;
             let found = calibrate::thresholds(&rescaled, &items, labels, purity, floor);
             for (category, threshold) in labels.categories().iter().zip(&found) {
-                println!("{category}: rejected below {threshold:.3}");
+                say!("{category}: rejected below {threshold:.3}");
             }
             bundle.manifest.reject_thresholds = found;
         }

@@ -435,7 +435,11 @@ impl World {
                 y1: to_px(high, 480.0),
             };
             let pixels = (area.x1 - area.x0) * (area.y1 - area.y0);
-            Detection { area, pixels }
+            Detection {
+                area,
+                pixels,
+                crowded: false,
+            }
         });
         boxes.filter(|d| d.pixels > 0).collect()
     }
