@@ -30,8 +30,8 @@ use truth::Truth;
 #[command(after_help = "Examples:
   edge-runtime detect --frames recorded/ --board boards/profiles/raspberry-pi-4.toml
   edge-runtime detect --frames belt/ --truth belt/via_region_data.json --mm-per-px 0.45 \\
-      --belt-runs vertical --belt-area 190,0,1560,1080 --min-area-mm2 4000 --close-mm 15 \\
-      --shadow-share 0.8 --save-pictures seen/ --json seen.json")]
+      --belt-runs vertical --belt-area 190,0,1560,1080 --min-area-mm2 4000 \\
+      --shadow-share 0.8 --neck-share 0.85 --save-pictures seen/ --json seen.json")]
 pub(crate) struct Args {
     /// Folder of frames: PNG, JPEG, BMP or WebP of one size, in the order of their names
     #[arg(long, value_name = "DIR")]
@@ -72,6 +72,9 @@ pub(crate) struct Args {
     /// Share of the light that shadows take at the most, 0 to 1; what is darker is an item
     #[arg(long, value_name = "SHARE", value_parser = positive)]
     shadow_share: Option<f64>,
+    /// Cut a region in two at a neck narrower than this share of the smaller part, 0 to 1
+    #[arg(long, value_name = "SHARE", value_parser = positive)]
+    neck_share: Option<f64>,
     /// Write the frames with what was found drawn on them
     #[arg(long, value_name = "DIR")]
     save_pictures: Option<PathBuf>,
@@ -294,6 +297,7 @@ fn config(args: &Args, size: (u32, u32)) -> Result<DetectorConfig> {
         open_mm: args.open_mm.unwrap_or(default.open_mm),
         deviations: args.deviations.map_or(default.deviations, |v| v as f32),
         shadow_share: args.shadow_share.map_or(default.shadow_share, |v| v as f32),
+        neck_share: args.neck_share.map_or(default.neck_share, |v| v as f32),
         ..default
     })
 }

@@ -18,7 +18,7 @@ use grid::{CellBox, Colour, Grid};
 use models::RgbView;
 use serde::{Deserialize, Serialize};
 use shape::{STEP, Sides};
-use split::{Part, Splitter, disc_radius};
+use split::{Cuts, Part, Splitter, disc_radius};
 use std::ops::Add;
 
 /// One region that is not belt.
@@ -51,6 +51,8 @@ pub(crate) struct DetectorConfig {
     /// The share of its light that a shadow takes from the belt at the most. What is darker is an
     /// item. In hard light, with shadows near black, dark items cannot be told from shadows.
     pub(crate) shadow_share: f32,
+    /// A region is cut in two at a neck narrower than this share of the smaller part.
+    pub(crate) neck_share: f32,
 }
 
 impl DetectorConfig {
@@ -64,6 +66,7 @@ impl DetectorConfig {
             open_mm: 4.0,
             deviations: 3.0,
             shadow_share: 0.36,
+            neck_share: 0.75,
         }
     }
 }
@@ -248,8 +251,14 @@ impl State {
     fn collect(&mut self, config: &DetectorConfig, found: &mut Vec<Detection>) {
         let cell_mm = config.mm_per_px * self.grid.factor as f64;
         let min_cells = (config.min_area_mm2 / (cell_mm * cell_mm)).max(1.0);
-        let (grid, min_peak) = (self.grid, disc_radius(min_cells));
-        let parts = self.splitter.split(&self.distances, grid, min_peak);
+        let (grid, cuts) = (
+            self.grid,
+            Cuts {
+                neck_share: config.neck_share,
+                min_radius: disc_radius(min_cells),
+            },
+        );
+        let parts = self.splitter.split(&self.distances, grid, cuts);
         for (index, part) in parts.filter(|(_, part)| f64::from(part.cells) >= min_cells) {
             let detection = to_detection(&part, grid);
             let place = |d: &Detection| (d.area.y0, d.area.x0);

@@ -8,10 +8,15 @@
 use super::grid::{CellBox, Grid};
 use super::shape::{STEP, neighbours};
 
-/// A neck narrower than this share of the smaller of two parts is cut.
-const CUT: f32 = 0.8;
-/// A neck between that and this share is not cut, and the region may be two items.
-const DOUBT: f32 = 0.9;
+/// Where to cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cuts {
+    /// A neck narrower than this share of the smaller of two parts is cut. Half way from there to 1
+    /// it is not, and the region may be two items.
+    pub(super) neck_share: f32,
+    /// Parts that do not hold a disc of this radius, a chamfer distance, are not cut off.
+    pub(super) min_radius: u16,
+}
 
 /// One part of a region.
 #[derive(Debug, Clone, Copy)]
@@ -53,20 +58,19 @@ impl Splitter {
         self.labels[cell].checked_sub(1).map(|part| part as usize)
     }
 
-    /// Cuts the cells with a distance above 0. Parts that do not hold a disc of the radius
-    /// `min_peak` are not cut off. Yields the indices and facts of the parts.
+    /// Cuts the cells with a distance above 0. Yields the indices and facts of the parts.
     pub(super) fn split(
         &mut self,
         distances: &[u16],
         grid: Grid,
-        min_peak: u16,
+        cuts: Cuts,
     ) -> impl Iterator<Item = (usize, Part)> + '_ {
         self.sort(distances);
         self.labels.fill(0);
         self.parts.clear();
         for at in 0..self.order.len() {
             let cell = self.order[at] as usize;
-            self.flood(cell, distances[cell], grid, min_peak);
+            self.flood(cell, distances[cell], grid, cuts);
         }
         self.keep_cores(distances);
         self.grow_cores(distances, grid);
@@ -103,7 +107,7 @@ impl Splitter {
     }
 
     /// Gives a cell to the highest part that it touches, and decides about those that meet in it.
-    fn flood(&mut self, cell: usize, distance: u16, grid: Grid, min_peak: u16) {
+    fn flood(&mut self, cell: usize, distance: u16, grid: Grid, cuts: Cuts) {
         let mut touching = [0u32; 8];
         let mut count = 0;
         around(grid, cell, |neighbour| {
@@ -139,20 +143,21 @@ impl Splitter {
         };
         self.labels[cell] = highest + 1;
         for &other in touching.iter().filter(|part| **part != highest) {
-            self.meet(highest as usize, other as usize, distance, min_peak);
+            self.meet(highest as usize, other as usize, distance, cuts);
         }
     }
 
-    fn meet(&mut self, high: usize, low: usize, neck: u16, min_peak: u16) {
+    fn meet(&mut self, high: usize, low: usize, neck: u16, cuts: Cuts) {
         let peak = self.parts[low].peak;
         let share = f32::from(neck) / f32::from(peak.max(1));
-        if peak >= min_peak && share < CUT {
+        let large = peak >= cuts.min_radius;
+        if large && share < cuts.neck_share {
             for part in [high, low] {
                 self.parts[part].neck = self.parts[part].neck.max(neck);
             }
             return;
         }
-        let doubtful = self.parts[low].doubtful || peak >= min_peak && share < DOUBT;
+        let doubtful = self.parts[low].doubtful || large && share < (1.0 + cuts.neck_share) / 2.0;
         self.parts[high].doubtful |= doubtful;
         self.parts[high].neck = self.parts[high].neck.max(self.parts[low].neck);
         self.parts[low].parent = high as u32;
