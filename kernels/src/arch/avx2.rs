@@ -1,0 +1,293 @@
+//! AVX2: `vpmaddwd` multiplies 16 words and adds neighbours, exactly.
+//!
+//! The byte form, `vpmaddubsw`, saturates at 16 bit, and with the widening that it needs after it
+//! is no faster on CPUs without VNNI.
+
+use std::arch::x86_64::*;
+
+use super::{BLOCK, Line, LineEnd, PANEL, PairSource, Tile, TileEnd};
+use crate::Range;
+
+/// # Safety
+/// The CPU has AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
+    let zero_point = i16::from(zero_point);
+    for (word, byte) in words.iter_mut().zip(bytes) {
+        *word = (i16::from(*byte)).wrapping_sub(zero_point);
+    }
+}
+
+/// # Safety
+/// The CPU has AVX2, and `end.check(tile, starts, out)` passed.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn tile(tile: &Tile<'_>, starts: &[usize], end: &TileEnd<'_>, out: &mut [u8]) {
+    // SAFETY: the contract is that of this function.
+    unsafe {
+        match (starts.len(), end.columns > 8) {
+            (1, true) => sums::<1, 2>(tile, starts, end, out),
+            (2, true) => sums::<2, 2>(tile, starts, end, out),
+            (3, true) => sums::<3, 2>(tile, starts, end, out),
+            (4, true) => sums::<4, 2>(tile, starts, end, out),
+            (5, true) => sums::<5, 2>(tile, starts, end, out),
+            (_, true) => sums::<6, 2>(tile, starts, end, out),
+            (1, false) => sums::<1, 1>(tile, starts, end, out),
+            (2, false) => sums::<2, 1>(tile, starts, end, out),
+            (3, false) => sums::<3, 1>(tile, starts, end, out),
+            (4, false) => sums::<4, 1>(tile, starts, end, out),
+            (5, false) => sums::<5, 1>(tile, starts, end, out),
+            (_, false) => sums::<6, 1>(tile, starts, end, out),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`tile`]; `ROWS` is the number of starts, and the columns fit in `VECTORS` of 8.
+#[target_feature(enable = "avx2")]
+unsafe fn sums<const ROWS: usize, const VECTORS: usize>(
+    tile: &Tile<'_>,
+    starts: &[usize],
+    end: &TileEnd<'_>,
+    out: &mut [u8],
+) {
+    // SAFETY: `TileEnd::check` holds every start to the length of the words, and the weights, bias
+    // and scales to the tile.
+    unsafe {
+        let bias = end.bias.as_ptr().cast::<__m256i>();
+        let mut acc = [[_mm256_setzero_si256(); VECTORS]; ROWS];
+        for row in &mut acc {
+            for (index, sum) in row.iter_mut().enumerate() {
+                *sum = _mm256_loadu_si256(bias.add(index));
+            }
+        }
+        let words = tile.words.as_ptr();
+        let mut rows = [words; ROWS];
+        for (row, start) in rows.iter_mut().zip(starts) {
+            *row = words.add(*start);
+        }
+        let mut weights = end.weights.as_ptr().cast::<__m256i>();
+        for segment in 0..tile.segments {
+            let at = segment * tile.segment_step;
+            for pair in 0..tile.pairs {
+                let mut columns = [_mm256_setzero_si256(); VECTORS];
+                for (index, column) in columns.iter_mut().enumerate() {
+                    *column = _mm256_loadu_si256(weights.add(index));
+                }
+                for (row, sums) in rows.iter().zip(&mut acc) {
+                    let two = row.add(at + 2 * pair).cast::<i32>().read_unaligned();
+                    let two = _mm256_set1_epi32(two);
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(two, column));
+                    }
+                }
+                weights = weights.add(2);
+            }
+        }
+        let scale = end.scale.as_ptr();
+        let scales = [_mm256_loadu_ps(scale), _mm256_loadu_ps(scale.add(8))];
+        for (row, sums) in acc.iter().enumerate() {
+            let low = scaled(sums[0], scales[0]);
+            let high = if VECTORS == 2 {
+                scaled(sums[1], scales[1])
+            } else {
+                low
+            };
+            // Words in the order 0..4, 8..12 | 4..8, 12..16; the permutation puts them right.
+            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
+            let bytes = bytes(words, end.range);
+            store(bytes, out.as_mut_ptr().add(row * end.step), end.columns);
+        }
+    }
+}
+
+/// Sums times scales, as integers rounded half to even.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn scaled(sums: __m256i, scale: __m256) -> __m256i {
+    // Beyond 16 bit everything saturates alike; beyond 32 the conversion would not.
+    let limit = _mm256_set1_ps(65536.0);
+    let value = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale);
+    _mm256_cvtps_epi32(_mm256_min_ps(value, limit))
+}
+
+/// Adds the zero point and saturates to the range.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bytes(words: __m256i, range: Range) -> __m128i {
+    let words = _mm256_adds_epi16(words, _mm256_set1_epi16(range.zero_point.into()));
+    let low = _mm256_castsi256_si128(words);
+    let high = _mm256_extracti128_si256::<1>(words);
+    let bytes = _mm_packus_epi16(low, high);
+    let bytes = _mm_max_epu8(bytes, _mm_set1_epi8(range.min.cast_signed()));
+    _mm_min_epu8(bytes, _mm_set1_epi8(range.max.cast_signed()))
+}
+
+/// Stores the first `count` bytes, 1 to 16 of them.
+///
+/// # Safety
+/// The CPU has AVX2, and `out` is good for `count` bytes.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store(bytes: __m128i, out: *mut u8, count: usize) {
+    // SAFETY: no more than `count` bytes are written.
+    unsafe {
+        match count {
+            16 => _mm_storeu_si128(out.cast(), bytes),
+            8 => _mm_storel_epi64(out.cast(), bytes),
+            _ => {
+                let mut all = [0_u8; 16];
+                _mm_storeu_si128(all.as_mut_ptr().cast(), bytes);
+                out.copy_from_nonoverlapping(all.as_ptr(), count);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has AVX2, and lengths are as `super::pair` checks them.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn pair(source: &PairSource<'_>, zero_point: u8, left: usize, words: &mut [i16]) {
+    let zero_point = _mm256_set1_epi16(zero_point.into());
+    let columns = words.len() / (2 * BLOCK);
+    let words = words.as_mut_ptr().cast::<__m256i>();
+    // SAFETY: column `at` of the words lies in the slice, and pixel `index` in the source.
+    unsafe {
+        let pixel = |index: usize| {
+            let from = source.bytes.as_ptr().add(index * source.step);
+            let bytes = match source.channels {
+                BLOCK => _mm_loadu_si128(from.cast()),
+                8 => _mm_loadl_epi64(from.cast()),
+                some => {
+                    let mut all = [0_u8; BLOCK];
+                    all.as_mut_ptr().copy_from_nonoverlapping(from, some);
+                    _mm_loadu_si128(all.as_ptr().cast())
+                }
+            };
+            _mm256_sub_epi16(_mm256_cvtepu8_epi16(bytes), zero_point)
+        };
+        let put = |at: usize, this: __m256i, next: __m256i| {
+            let to = words.add(2 * at);
+            _mm256_storeu_si256(to, _mm256_unpacklo_epi16(this, next));
+            _mm256_storeu_si256(to.add(1), _mm256_unpackhi_epi16(this, next));
+        };
+        let zero = _mm256_setzero_si256();
+        for at in 0..left {
+            put(at, zero, zero);
+        }
+        let mut this = zero;
+        for index in 0..source.columns {
+            let next = pixel(index);
+            if left + index > 0 {
+                put(left + index - 1, this, next);
+            }
+            this = next;
+        }
+        if left + source.columns > 0 {
+            put(left + source.columns - 1, this, zero);
+        }
+        for at in left + source.columns..columns {
+            put(at, zero, zero);
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has AVX2, and lengths are as `super::line` checks them.
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn line(line: &Line<'_>, end: &LineEnd<'_>, columns: usize, out: &mut [u8]) {
+    let mut column = 0;
+    // SAFETY: the contract is that of this function; no column is beyond the last.
+    unsafe {
+        while column + 4 <= columns {
+            outputs::<4>(line, end, column, out);
+            column += 4;
+        }
+        match columns - column {
+            1 => outputs::<1>(line, end, column, out),
+            2 => outputs::<2>(line, end, column, out),
+            3 => outputs::<3>(line, end, column, out),
+            _ => {}
+        }
+    }
+}
+
+/// # Safety
+/// As for [`line`]; `COLUMNS` outputs from `first` on exist.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn outputs<const COLUMNS: usize>(
+    line: &Line<'_>,
+    end: &LineEnd<'_>,
+    first: usize,
+    out: &mut [u8],
+) {
+    // SAFETY: `super::line` holds rows, weights and output to their lengths.
+    unsafe {
+        let bias = end.bias.as_ptr().cast::<__m256i>();
+        let mut acc = [[_mm256_loadu_si256(bias), _mm256_loadu_si256(bias.add(1))]; COLUMNS];
+        let mut weights = end.weights.as_ptr().cast::<__m256i>();
+        for row in line.rows {
+            let row = line.words.as_ptr().add(row + first * line.step * 2 * BLOCK);
+            for pair in 0..line.pairs {
+                let [low, high] = [
+                    _mm256_loadu_si256(weights),
+                    _mm256_loadu_si256(weights.add(1)),
+                ];
+                weights = weights.add(2);
+                for (column, sums) in acc.iter_mut().enumerate() {
+                    let words = row.add((column * line.step + 2 * pair) * 2 * BLOCK);
+                    let words = words.cast::<__m256i>();
+                    let products = _mm256_madd_epi16(_mm256_loadu_si256(words), low);
+                    sums[0] = _mm256_add_epi32(sums[0], products);
+                    let products = _mm256_madd_epi16(_mm256_loadu_si256(words.add(1)), high);
+                    sums[1] = _mm256_add_epi32(sums[1], products);
+                }
+            }
+        }
+        let scale = end.scale.as_ptr();
+        let scales = [_mm256_loadu_ps(scale), _mm256_loadu_ps(scale.add(8))];
+        for (column, sums) in acc.iter().enumerate() {
+            let words = _mm256_packs_epi32(scaled(sums[0], scales[0]), scaled(sums[1], scales[1]));
+            let to = out.as_mut_ptr().add((first + column) * end.step);
+            store(bytes(words, end.range), to, end.channels);
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// A shuffle looks up 16 entries, and gives 0 where the index has its highest bit set. So each 16th
+/// of the table gets the bytes that belong to it, and all others with that bit.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn look_up(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+    let mut parts = [_mm256_setzero_si256(); 16];
+    for (part, bytes) in parts.iter_mut().zip(table.as_chunks::<16>().0) {
+        // SAFETY: 16 bytes are read from 16.
+        *part = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) });
+    }
+    let (inputs, rest) = input.as_chunks::<32>();
+    let (outputs, rest_out) = output.as_chunks_mut::<32>();
+    for (input, output) in inputs.iter().zip(outputs) {
+        // SAFETY: 32 bytes are read from 32.
+        let bytes = unsafe { _mm256_loadu_si256(input.as_ptr().cast()) };
+        let mut found = _mm256_setzero_si256();
+        for (index, part) in parts.iter().enumerate() {
+            let index = _mm256_set1_epi8((index as u8 * 16).cast_signed());
+            let near = _mm256_adds_epu8(_mm256_xor_si256(bytes, index), _mm256_set1_epi8(0x70));
+            found = _mm256_or_si256(found, _mm256_shuffle_epi8(*part, near));
+        }
+        // SAFETY: 32 bytes are written to 32.
+        unsafe { _mm256_storeu_si256(output.as_mut_ptr().cast(), found) };
+    }
+    super::portable::look_up(table, rest, rest_out);
+}
+
+const _: () = assert!(PANEL == 16 && BLOCK == 16);

@@ -1,0 +1,49 @@
+//! The threads that a layer's work is split among.
+
+/// Memory that one thread works in.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    words: Vec<i16>,
+}
+
+impl Scratch {
+    /// `len` words of unspecified content.
+    pub(crate) fn words(&mut self, len: usize) -> &mut [i16] {
+        if self.words.len() < len {
+            self.words.resize(len, 0);
+        }
+        &mut self.words[..len]
+    }
+}
+
+/// Runs the parts of a layer.
+#[derive(Debug)]
+pub struct Workers {
+    scratch: Vec<Scratch>,
+}
+
+impl Workers {
+    /// One thread: the caller's.
+    pub fn single() -> Workers {
+        Workers {
+            scratch: vec![Scratch::default()],
+        }
+    }
+
+    /// How many threads there are.
+    pub fn count(&self) -> usize {
+        self.scratch.len()
+    }
+
+    /// Calls `work` once for every `chunk` values of `output`, with the number of the chunk.
+    pub(crate) fn for_each_chunk(
+        &mut self,
+        output: &mut [u8],
+        chunk: usize,
+        work: &(dyn Fn(usize, &mut [u8], &mut Scratch) + Sync),
+    ) {
+        for (index, part) in output.chunks_mut(chunk).enumerate() {
+            work(index, part, &mut self.scratch[0]);
+        }
+    }
+}
