@@ -11,30 +11,23 @@ use crate::{Isa, Range};
 
 /// Output channels in a panel of packed weights.
 pub(crate) const PANEL: usize = 16;
-/// The most pixels in a tile.
-pub(crate) const MAX_ROWS: usize = 6;
 /// Channels that a depthwise convolution takes at a time.
 pub(crate) const BLOCK: usize = 16;
 
 /// The input side of a matrix product.
 ///
 /// A row is `segments` runs of `2 * pairs` words, `segment_step` apart.
-pub(crate) struct Tile<'a> {
+pub(crate) struct Rows<'a> {
     pub(crate) words: &'a [i16],
+    /// Where in `words` each row starts.
+    pub(crate) starts: &'a [usize],
     pub(crate) segments: usize,
     pub(crate) segment_step: usize,
     pub(crate) pairs: usize,
 }
 
-impl Tile<'_> {
-    /// The words from the start of a row to the end of its last segment.
-    fn reach(&self) -> usize {
-        (self.segments - 1) * self.segment_step + 2 * self.pairs
-    }
-}
-
 /// One panel of weights and what becomes of the sums.
-pub(crate) struct TileEnd<'a> {
+pub(crate) struct Panel<'a> {
     /// `segments * pairs * PANEL * 2`: for every pair of words the two weights of each channel.
     pub(crate) weights: &'a [i16],
     pub(crate) bias: &'a [i32],
@@ -46,36 +39,21 @@ pub(crate) struct TileEnd<'a> {
     pub(crate) step: usize,
 }
 
-impl TileEnd<'_> {
-    /// Panics where a slice is too short for the tile: the contract of the unsafe kernels.
-    fn check(&self, tile: &Tile<'_>, starts: &[usize], out: &[u8]) {
-        let rows = starts.len();
-        assert!((1..=MAX_ROWS).contains(&rows) && (1..=PANEL).contains(&self.columns));
-        assert!(self.weights.len() == tile.segments * tile.pairs * 2 * PANEL);
-        assert!(self.bias.len() == PANEL && self.scale.len() == PANEL);
-        assert!(out.len() >= (rows - 1) * self.step + self.columns);
-        let reach = tile.reach();
-        assert!(starts.iter().all(|start| start + reach <= tile.words.len()));
-    }
-}
-
-/// How many of `left` rows the next tile takes.
-pub(crate) fn tile_rows(isa: Isa, left: usize) -> usize {
-    match isa.0 {
-        Kind::Portable => left.min(4),
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => left.min(MAX_ROWS),
-    }
-}
-
-/// The sums of the rows that begin at `starts` with one panel, requantized.
-pub(crate) fn tile(isa: Isa, tile: &Tile<'_>, starts: &[usize], end: &TileEnd<'_>, out: &mut [u8]) {
-    end.check(tile, starts, out);
+/// The sums of all rows with one panel, requantized.
+pub(crate) fn multiply(isa: Isa, rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
+    let count = rows.starts.len();
+    assert!(count > 0 && (1..=PANEL).contains(&panel.columns));
+    assert!(panel.weights.len() == rows.segments * rows.pairs * 2 * PANEL);
+    assert!(panel.bias.len() == PANEL && panel.scale.len() == PANEL);
+    assert!(out.len() >= (count - 1) * panel.step + panel.columns);
+    let reach = (rows.segments - 1) * rows.segment_step + 2 * rows.pairs;
+    let last = rows.starts.iter().max().copied().unwrap_or(0);
+    assert!(last + reach <= rows.words.len());
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::tile(tile, starts, end, out) },
-        Kind::Portable => portable::tile(tile, starts, end, out),
+        Kind::Avx2 => unsafe { avx2::multiply(rows, panel, out) },
+        Kind::Portable => portable::multiply(rows, panel, out),
     }
 }
 

@@ -6,12 +6,15 @@
 //! packed in panels of 16 output channels, two input values at a time. A tile is the sums of some
 //! pixels and one panel, held in registers until they are requantized.
 
-use crate::arch::{self, MAX_ROWS, PANEL, Tile};
+use crate::arch::{self, PANEL, Panel, Rows};
 use crate::workers::{Scratch, Workers};
 use crate::{Image, Isa, KernelError, Range, Requantize, Window};
 
 /// Scratch memory for the widened input of one part of the work.
 const BLOCK_BYTES: usize = 48 << 10;
+
+/// The most output pixels in one part.
+const MAX_PIXELS: usize = 1020;
 
 /// Products of a byte and a weight that a 32-bit sum takes without overflow.
 const MAX_DEPTH: usize = (i32::MAX as usize) / (255 * 128);
@@ -102,7 +105,8 @@ impl Conv {
             });
         } else if self.gathers() {
             let row = 2 * self.pairs * size_of::<i16>();
-            let part = share(self.output.pixels(), BLOCK_BYTES / row, 6, workers.count());
+            let most = (BLOCK_BYTES / row).min(MAX_PIXELS);
+            let part = share(self.output.pixels(), most, 6, workers.count());
             workers.for_each_chunk(output, part * channels, &|index, out, scratch| {
                 self.pixels(input, index * part, out, scratch);
             });
@@ -129,9 +133,10 @@ impl Conv {
         let band = Band::new(self, 0, 1);
         let words = scratch.words(band.words());
         band.widen(self, input, words);
-        let tile = self.tile(words, band.row_words);
+        let rows = self.rows(words, &[0], band.row_words);
         for (index, out) in out.chunks_mut(PANEL).enumerate() {
-            self.panel(&tile, first / PANEL + index, &[0], out, out.len());
+            let step = out.len();
+            self.panel(&rows, first / PANEL + index, out, step);
         }
     }
 
@@ -140,8 +145,11 @@ impl Conv {
         let channels = self.input.channels;
         let row = 2 * self.pairs;
         let count = out.len() / self.output.channels;
-        let words = scratch.words(count * row);
+        let (words, starts) = scratch.rows(count * row, count);
         let zero_point = self.input_zero_point;
+        for (index, start) in starts.iter_mut().enumerate() {
+            *start = index * row;
+        }
         if self.window.stride == [1, 1] && row == channels {
             let bytes = &input[first * channels..][..count * channels];
             arch::widen(self.isa, bytes, zero_point, words);
@@ -158,8 +166,7 @@ impl Conv {
                 words[channels..].fill(0);
             }
         }
-        let tile = self.tile(words, 0);
-        self.tiles(&tile, count, out, |index| index * row);
+        self.panels(&self.rows(words, starts, 0), out);
     }
 
     /// Some rows of the output.
@@ -167,55 +174,45 @@ impl Conv {
         let width = self.output.width;
         let count = out.len() / self.output.channels;
         let band = Band::new(self, first, count / width);
-        let words = scratch.words(band.words());
+        let (words, starts) = scratch.rows(band.words(), count);
         band.widen(self, input, words);
-        let tile = self.tile(words, band.row_words);
         let [step_y, step_x] = self.window.stride;
-        self.tiles(&tile, count, out, |index| {
-            (index / width) * step_y * band.row_words
-                + (index % width) * step_x * self.input.channels
-        });
-    }
-
-    /// All panels of `count` pixels, whose values start where `start` says.
-    fn tiles(&self, tile: &Tile<'_>, count: usize, out: &mut [u8], start: impl Fn(usize) -> usize) {
-        let channels = self.output.channels;
-        for panel in 0..channels.div_ceil(PANEL) {
-            let mut first = 0;
-            while first < count {
-                let rows = arch::tile_rows(self.isa, count - first);
-                let mut starts = [0; MAX_ROWS];
-                for (index, at) in starts[..rows].iter_mut().enumerate() {
-                    *at = start(first + index);
-                }
-                let out = &mut out[first * channels + panel * PANEL..];
-                self.panel(tile, panel, &starts[..rows], out, channels);
-                first += rows;
+        for (y, starts) in starts.chunks_exact_mut(width).enumerate() {
+            for (x, start) in starts.iter_mut().enumerate() {
+                *start = y * step_y * band.row_words + x * step_x * self.input.channels;
             }
         }
+        self.panels(&self.rows(words, starts, band.row_words), out);
     }
 
-    fn tile<'a>(&self, words: &'a [i16], segment_step: usize) -> Tile<'a> {
-        Tile {
+    fn rows<'a>(&self, words: &'a [i16], starts: &'a [usize], segment_step: usize) -> Rows<'a> {
+        Rows {
             words,
+            starts,
             segments: self.window.kernel[0],
             segment_step,
             pairs: self.pairs,
         }
     }
 
-    fn panel(&self, tile: &Tile<'_>, panel: usize, starts: &[usize], out: &mut [u8], step: usize) {
+    fn panels(&self, rows: &Rows<'_>, out: &mut [u8]) {
+        for panel in 0..self.output.channels.div_ceil(PANEL) {
+            let out = &mut out[panel * PANEL..];
+            self.panel(rows, panel, out, self.output.channels);
+        }
+    }
+
+    fn panel(&self, rows: &Rows<'_>, panel: usize, out: &mut [u8], step: usize) {
         let len = self.window.kernel[0] * self.pairs * 2 * PANEL;
-        let columns = PANEL.min(self.output.channels - panel * PANEL);
-        let end = arch::TileEnd {
+        let panel = Panel {
             weights: &self.weights[panel * len..][..len],
             bias: &self.bias[panel * PANEL..][..PANEL],
             scale: &self.scale[panel * PANEL..][..PANEL],
             range: self.range,
-            columns,
+            columns: PANEL.min(self.output.channels - panel * PANEL),
             step,
         };
-        arch::tile(self.isa, tile, starts, &end, out);
+        arch::multiply(self.isa, rows, &panel, out);
     }
 
     fn padded_width(&self) -> usize {

@@ -4,6 +4,7 @@
 #[derive(Debug, Default)]
 pub struct Scratch {
     words: Vec<i16>,
+    starts: Vec<usize>,
 }
 
 impl Scratch {
@@ -13,6 +14,15 @@ impl Scratch {
             self.words.resize(len, 0);
         }
         &mut self.words[..len]
+    }
+
+    /// As [`Scratch::words`], with a row's start in them for each of `rows`.
+    pub(crate) fn rows(&mut self, len: usize, rows: usize) -> (&mut [i16], &mut [usize]) {
+        self.words(len);
+        if self.starts.len() < rows {
+            self.starts.resize(rows, 0);
+        }
+        (&mut self.words[..len], &mut self.starts[..rows])
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Line, LineEnd, PANEL, PairSource, Tile, TileEnd};
+use super::{BLOCK, Line, LineEnd, PANEL, PairSource, Panel, Rows};
 use crate::Range;
 
 /// # Safety
@@ -19,73 +19,81 @@ pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
 }
 
 /// # Safety
-/// The CPU has AVX2, and `end.check(tile, starts, out)` passed.
+/// The CPU has AVX2, and lengths are as `super::multiply` checks them.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn tile(tile: &Tile<'_>, starts: &[usize], end: &TileEnd<'_>, out: &mut [u8]) {
+pub(super) unsafe fn multiply(rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
     // SAFETY: the contract is that of this function.
     unsafe {
-        match (starts.len(), end.columns > 8) {
-            (1, true) => sums::<1, 2>(tile, starts, end, out),
-            (2, true) => sums::<2, 2>(tile, starts, end, out),
-            (3, true) => sums::<3, 2>(tile, starts, end, out),
-            (4, true) => sums::<4, 2>(tile, starts, end, out),
-            (5, true) => sums::<5, 2>(tile, starts, end, out),
-            (_, true) => sums::<6, 2>(tile, starts, end, out),
-            (1, false) => sums::<1, 1>(tile, starts, end, out),
-            (2, false) => sums::<2, 1>(tile, starts, end, out),
-            (3, false) => sums::<3, 1>(tile, starts, end, out),
-            (4, false) => sums::<4, 1>(tile, starts, end, out),
-            (5, false) => sums::<5, 1>(tile, starts, end, out),
-            (_, false) => sums::<6, 1>(tile, starts, end, out),
+        if panel.columns > 8 {
+            tiles::<2>(rows, panel, out.as_mut_ptr());
+        } else {
+            tiles::<1>(rows, panel, out.as_mut_ptr());
         }
     }
 }
 
 /// # Safety
-/// As for [`tile`]; `ROWS` is the number of starts, and the columns fit in `VECTORS` of 8.
+/// As for [`multiply`]; the columns fit in `VECTORS` of 8.
+#[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn sums<const ROWS: usize, const VECTORS: usize>(
-    tile: &Tile<'_>,
-    starts: &[usize],
-    end: &TileEnd<'_>,
-    out: &mut [u8],
-) {
-    // SAFETY: `TileEnd::check` holds every start to the length of the words, and the weights, bias
-    // and scales to the tile.
+unsafe fn tiles<const VECTORS: usize>(rows: &Rows<'_>, panel: &Panel<'_>, mut out: *mut u8) {
+    let (whole, rest) = rows.starts.as_chunks::<6>();
+    // SAFETY: the contract is that of this function; `out` stays within the output's rows.
     unsafe {
-        let bias = end.bias.as_ptr().cast::<__m256i>();
+        for starts in whole {
+            tile::<6, VECTORS>(rows, panel, starts, out);
+            out = out.wrapping_add(panel.step.wrapping_mul(6));
+        }
+        match *rest {
+            [a] => tile::<1, VECTORS>(rows, panel, &[a], out),
+            [a, b] => tile::<2, VECTORS>(rows, panel, &[a, b], out),
+            [a, b, c] => tile::<3, VECTORS>(rows, panel, &[a, b, c], out),
+            [a, b, c, d] => tile::<4, VECTORS>(rows, panel, &[a, b, c, d], out),
+            [a, b, c, d, e] => tile::<5, VECTORS>(rows, panel, &[a, b, c, d, e], out),
+            _ => {}
+        }
+    }
+}
+
+/// `ROWS` rows; their sums stay in registers.
+///
+/// # Safety
+/// As for [`tiles`]; `starts` are some of the rows', and `out` belongs to the first of them.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
+    rows: &Rows<'_>,
+    panel: &Panel<'_>,
+    starts: &[usize; ROWS],
+    out: *mut u8,
+) {
+    // SAFETY: `super::multiply` holds every row to the length of the words, and the weights, bias
+    // and scales to the rows.
+    unsafe {
+        let bias = panel.bias.as_ptr().cast::<__m256i>();
         let mut acc = [[_mm256_setzero_si256(); VECTORS]; ROWS];
         for row in &mut acc {
             for (index, sum) in row.iter_mut().enumerate() {
                 *sum = _mm256_loadu_si256(bias.add(index));
             }
         }
-        let words = tile.words.as_ptr();
-        let mut rows = [words; ROWS];
-        for (row, start) in rows.iter_mut().zip(starts) {
-            *row = words.add(*start);
-        }
-        let mut weights = end.weights.as_ptr().cast::<__m256i>();
-        for segment in 0..tile.segments {
-            let at = segment * tile.segment_step;
-            for pair in 0..tile.pairs {
-                let mut columns = [_mm256_setzero_si256(); VECTORS];
-                for (index, column) in columns.iter_mut().enumerate() {
-                    *column = _mm256_loadu_si256(weights.add(index));
-                }
-                for (row, sums) in rows.iter().zip(&mut acc) {
-                    let two = row.add(at + 2 * pair).cast::<i32>().read_unaligned();
-                    let two = _mm256_set1_epi32(two);
-                    for (sum, column) in sums.iter_mut().zip(columns) {
-                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(two, column));
-                    }
-                }
+        let mut words = starts.map(|start| rows.words.as_ptr().add(start));
+        let mut weights = panel.weights.as_ptr().cast::<__m256i>();
+        for _ in 0..rows.segments {
+            let mut at = 0_usize;
+            for _ in 0..rows.pairs {
+                products(&mut acc, &words, at, weights);
                 weights = weights.add(2);
+                at = at.wrapping_add(2);
+            }
+            for row in &mut words {
+                *row = row.wrapping_add(rows.segment_step);
             }
         }
-        let scale = end.scale.as_ptr();
+        let scale = panel.scale.as_ptr();
         let scales = [_mm256_loadu_ps(scale), _mm256_loadu_ps(scale.add(8))];
-        for (row, sums) in acc.iter().enumerate() {
+        let mut to = out;
+        for sums in &acc {
             let low = scaled(sums[0], scales[0]);
             let high = if VECTORS == 2 {
                 scaled(sums[1], scales[1])
@@ -94,8 +102,36 @@ unsafe fn sums<const ROWS: usize, const VECTORS: usize>(
             };
             // Words in the order 0..4, 8..12 | 4..8, 12..16; the permutation puts them right.
             let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
-            let bytes = bytes(words, end.range);
-            store(bytes, out.as_mut_ptr().add(row * end.step), end.columns);
+            store(bytes(words, panel.range), to, panel.columns);
+            to = to.wrapping_add(panel.step);
+        }
+    }
+}
+
+/// Adds the products of two words of each row with a panel's two weights of each column.
+///
+/// # Safety
+/// The CPU has AVX2; two words lie at `at` in each row, and a vector of weights for each column.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn products<const ROWS: usize, const VECTORS: usize>(
+    acc: &mut [[__m256i; VECTORS]; ROWS],
+    rows: &[*const i16; ROWS],
+    at: usize,
+    weights: *const __m256i,
+) {
+    // SAFETY: the contract.
+    unsafe {
+        let mut columns = [_mm256_setzero_si256(); VECTORS];
+        for (index, column) in columns.iter_mut().enumerate() {
+            *column = _mm256_loadu_si256(weights.add(index));
+        }
+        for (row, sums) in rows.iter().zip(acc) {
+            let two = row.add(at).cast::<i32>().read_unaligned();
+            let two = _mm256_set1_epi32(two);
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(two, column));
+            }
         }
     }
 }
@@ -226,22 +262,26 @@ unsafe fn outputs<const COLUMNS: usize>(
         let bias = end.bias.as_ptr().cast::<__m256i>();
         let mut acc = [[_mm256_loadu_si256(bias), _mm256_loadu_si256(bias.add(1))]; COLUMNS];
         let mut weights = end.weights.as_ptr().cast::<__m256i>();
+        let step = line.step.wrapping_mul(2);
+        let first_words = first.wrapping_mul(step);
         for row in line.rows {
-            let row = line.words.as_ptr().add(row + first * line.step * 2 * BLOCK);
-            for pair in 0..line.pairs {
+            let row = line.words.as_ptr().add(*row).cast::<__m256i>();
+            let mut words = row.add(first_words);
+            for _ in 0..line.pairs {
                 let [low, high] = [
                     _mm256_loadu_si256(weights),
                     _mm256_loadu_si256(weights.add(1)),
                 ];
                 weights = weights.add(2);
-                for (column, sums) in acc.iter_mut().enumerate() {
-                    let words = row.add((column * line.step + 2 * pair) * 2 * BLOCK);
-                    let words = words.cast::<__m256i>();
-                    let products = _mm256_madd_epi16(_mm256_loadu_si256(words), low);
+                let mut column = words;
+                for sums in &mut acc {
+                    let products = _mm256_madd_epi16(_mm256_loadu_si256(column), low);
                     sums[0] = _mm256_add_epi32(sums[0], products);
-                    let products = _mm256_madd_epi16(_mm256_loadu_si256(words.add(1)), high);
+                    let products = _mm256_madd_epi16(_mm256_loadu_si256(column.add(1)), high);
                     sums[1] = _mm256_add_epi32(sums[1], products);
+                    column = column.wrapping_add(step);
                 }
+                words = words.add(4);
             }
         }
         let scale = end.scale.as_ptr();

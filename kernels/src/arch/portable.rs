@@ -1,6 +1,6 @@
 //! Plain Rust: the definition, and the kernel where the CPU has no better.
 
-use super::{BLOCK, LANES, Line, LineEnd, PANEL, PairSource, Tile, TileEnd};
+use super::{BLOCK, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows};
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     for (word, byte) in words.iter_mut().zip(bytes) {
@@ -8,13 +8,13 @@ pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     }
 }
 
-pub(super) fn tile(tile: &Tile<'_>, starts: &[usize], end: &TileEnd<'_>, out: &mut [u8]) {
-    for (row, start) in starts.iter().enumerate() {
+pub(super) fn multiply(rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
+    for (row, start) in rows.starts.iter().enumerate() {
         let mut sums = [0_i32; PANEL];
-        sums.copy_from_slice(end.bias);
-        let mut weights = end.weights.chunks_exact(2 * PANEL);
-        for segment in 0..tile.segments {
-            let words = &tile.words[start + segment * tile.segment_step..][..2 * tile.pairs];
+        sums.copy_from_slice(panel.bias);
+        let mut weights = panel.weights.chunks_exact(2 * PANEL);
+        for segment in 0..rows.segments {
+            let words = &rows.words[start + segment * rows.segment_step..][..2 * rows.pairs];
             for (pair, weights) in words.chunks_exact(2).zip(&mut weights) {
                 let (first, second) = (i32::from(pair[0]), i32::from(pair[1]));
                 for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(2)) {
@@ -24,9 +24,9 @@ pub(super) fn tile(tile: &Tile<'_>, starts: &[usize], end: &TileEnd<'_>, out: &m
                 }
             }
         }
-        let out = &mut out[row * end.step..][..end.columns];
-        for ((byte, sum), scale) in out.iter_mut().zip(sums).zip(end.scale) {
-            *byte = end.range.round(sum as f32 * scale);
+        let out = &mut out[row * panel.step..][..panel.columns];
+        for ((byte, sum), scale) in out.iter_mut().zip(sums).zip(panel.scale) {
+            *byte = panel.range.round(sum as f32 * scale);
         }
     }
 }
