@@ -183,47 +183,67 @@ unsafe fn store(bytes: __m128i, out: *mut u8, count: usize) {
 /// The CPU has AVX2, and lengths are as `super::pair` checks them.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn pair(source: &PairSource<'_>, zero_point: u8, left: usize, words: &mut [i16]) {
-    let zero_point = _mm256_set1_epi16(zero_point.into());
-    let columns = words.len() / (2 * BLOCK);
-    let words = words.as_mut_ptr().cast::<__m256i>();
-    // SAFETY: column `at` of the words lies in the slice, and pixel `index` in the source.
+    let channels = source.channels;
+    // SAFETY: as many bytes are read as the block has channels; the rest is that of this function.
     unsafe {
-        let pixel = |index: usize| {
-            let from = source.bytes.as_ptr().add(index * source.step);
-            let bytes = match source.channels {
-                BLOCK => _mm_loadu_si128(from.cast()),
-                8 => _mm_loadl_epi64(from.cast()),
-                some => {
-                    let mut all = [0_u8; BLOCK];
-                    all.as_mut_ptr().copy_from_nonoverlapping(from, some);
-                    _mm_loadu_si128(all.as_ptr().cast())
-                }
-            };
-            _mm256_sub_epi16(_mm256_cvtepu8_epi16(bytes), zero_point)
-        };
-        let put = |at: usize, this: __m256i, next: __m256i| {
-            let to = words.add(2 * at);
-            _mm256_storeu_si256(to, _mm256_unpacklo_epi16(this, next));
-            _mm256_storeu_si256(to.add(1), _mm256_unpackhi_epi16(this, next));
-        };
-        let zero = _mm256_setzero_si256();
-        for at in 0..left {
-            put(at, zero, zero);
+        match channels {
+            BLOCK => pairs(source, zero_point, left, words, |from| {
+                _mm_loadu_si128(from.cast())
+            }),
+            8 => pairs(source, zero_point, left, words, |from| {
+                _mm_loadl_epi64(from.cast())
+            }),
+            _ => pairs(source, zero_point, left, words, |from| {
+                let mut all = [0_u8; BLOCK];
+                all.as_mut_ptr().copy_from_nonoverlapping(from, channels);
+                _mm_loadu_si128(all.as_ptr().cast())
+            }),
         }
-        let mut this = zero;
-        for index in 0..source.columns {
-            let next = pixel(index);
-            if left + index > 0 {
-                put(left + index - 1, this, next);
-            }
-            this = next;
+    }
+}
+
+/// [`pair`] with a way to load the channels of a pixel.
+///
+/// # Safety
+/// As for [`pair`].
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn pairs(
+    source: &PairSource<'_>,
+    zero_point: u8,
+    left: usize,
+    words: &mut [i16],
+    load: impl Fn(*const u8) -> __m128i,
+) {
+    let zero_point = _mm256_set1_epi16(zero_point.into());
+    let zero = _mm256_setzero_si256();
+    let (columns, _) = words.as_chunks_mut::<{ 2 * BLOCK }>();
+    let put = |column: &mut [i16; 2 * BLOCK], this: __m256i, next: __m256i| {
+        let column = column.as_mut_ptr().cast::<__m256i>();
+        // SAFETY: a column is two vectors.
+        unsafe {
+            _mm256_storeu_si256(column, _mm256_unpacklo_epi16(this, next));
+            _mm256_storeu_si256(column.add(1), _mm256_unpackhi_epi16(this, next));
         }
-        if left + source.columns > 0 {
-            put(left + source.columns - 1, this, zero);
+    };
+    // The column before the first pixel has it as its next one.
+    let (before, columns) = columns.split_at_mut(left);
+    let (inside, after) = columns.split_at_mut(source.columns);
+    before.as_flattened_mut().fill(0);
+    after.as_flattened_mut().fill(0);
+    let mut from = source.bytes.as_ptr();
+    let mut this = zero;
+    let mut waiting = before.last_mut();
+    for column in inside {
+        let next = _mm256_sub_epi16(_mm256_cvtepu8_epi16(load(from)), zero_point);
+        from = from.wrapping_add(source.step);
+        if let Some(waiting) = waiting.replace(column) {
+            put(waiting, this, next);
         }
-        for at in left + source.columns..columns {
-            put(at, zero, zero);
-        }
+        this = next;
+    }
+    if let Some(waiting) = waiting {
+        put(waiting, this, zero);
     }
 }
 
@@ -231,31 +251,34 @@ pub(super) unsafe fn pair(source: &PairSource<'_>, zero_point: u8, left: usize, 
 /// The CPU has AVX2, and lengths are as `super::line` checks them.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn line(line: &Line<'_>, end: &LineEnd<'_>, columns: usize, out: &mut [u8]) {
-    let mut column = 0;
+    let step = line.step.wrapping_mul(2 * BLOCK);
+    let mut words = line.words.as_ptr();
+    let mut out = out.as_mut_ptr();
     // SAFETY: the contract is that of this function; no column is beyond the last.
     unsafe {
-        while column + 4 <= columns {
-            outputs::<4>(line, end, column, out);
-            column += 4;
+        for _ in 0..columns / 4 {
+            outputs::<4>(line, end, words, out);
+            words = words.wrapping_add(step.wrapping_mul(4));
+            out = out.wrapping_add(end.step.wrapping_mul(4));
         }
-        match columns - column {
-            1 => outputs::<1>(line, end, column, out),
-            2 => outputs::<2>(line, end, column, out),
-            3 => outputs::<3>(line, end, column, out),
+        match columns % 4 {
+            1 => outputs::<1>(line, end, words, out),
+            2 => outputs::<2>(line, end, words, out),
+            3 => outputs::<3>(line, end, words, out),
             _ => {}
         }
     }
 }
 
 /// # Safety
-/// As for [`line`]; `COLUMNS` outputs from `first` on exist.
+/// As for [`line`]; `COLUMNS` outputs exist from that on to which `words` and `out` belong.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn outputs<const COLUMNS: usize>(
     line: &Line<'_>,
     end: &LineEnd<'_>,
-    first: usize,
-    out: &mut [u8],
+    words: *const i16,
+    out: *mut u8,
 ) {
     // SAFETY: `super::line` holds rows, weights and output to their lengths.
     unsafe {
@@ -263,10 +286,8 @@ unsafe fn outputs<const COLUMNS: usize>(
         let mut acc = [[_mm256_loadu_si256(bias), _mm256_loadu_si256(bias.add(1))]; COLUMNS];
         let mut weights = end.weights.as_ptr().cast::<__m256i>();
         let step = line.step.wrapping_mul(2);
-        let first_words = first.wrapping_mul(step);
         for row in line.rows {
-            let row = line.words.as_ptr().add(*row).cast::<__m256i>();
-            let mut words = row.add(first_words);
+            let mut words = words.add(*row).cast::<__m256i>();
             for _ in 0..line.pairs {
                 let [low, high] = [
                     _mm256_loadu_si256(weights),
@@ -281,15 +302,16 @@ unsafe fn outputs<const COLUMNS: usize>(
                     sums[1] = _mm256_add_epi32(sums[1], products);
                     column = column.wrapping_add(step);
                 }
-                words = words.add(4);
+                words = words.wrapping_add(4);
             }
         }
         let scale = end.scale.as_ptr();
         let scales = [_mm256_loadu_ps(scale), _mm256_loadu_ps(scale.add(8))];
-        for (column, sums) in acc.iter().enumerate() {
+        let mut to = out;
+        for sums in &acc {
             let words = _mm256_packs_epi32(scaled(sums[0], scales[0]), scaled(sums[1], scales[1]));
-            let to = out.as_mut_ptr().add((first + column) * end.step);
             store(bytes(words, end.range), to, end.channels);
+            to = to.wrapping_add(end.step);
         }
     }
 }
