@@ -66,7 +66,7 @@ pub(crate) fn load(
 ) -> Result<Arc<TypedRunnableModel>, InferenceError> {
     let executor = executor(threads)?;
     quietly(|| {
-        let model = build(onnx, size, classes, threads)?;
+        let model = build(onnx, size, classes)?;
         let options = RunOptions {
             executor: Some(executor),
             ..RunOptions::default()
@@ -85,12 +85,7 @@ fn executor(threads: usize) -> Result<Executor, InferenceError> {
     }
 }
 
-fn build(
-    onnx: &[u8],
-    size: usize,
-    classes: usize,
-    threads: usize,
-) -> Result<TypedModel, InferenceError> {
+fn build(onnx: &[u8], size: usize, classes: usize) -> Result<TypedModel, InferenceError> {
     // The facts that the file states about its inside are not needed: they follow from the input.
     let reader = tract_onnx::onnx()
         .with_ignore_output_shapes(true)
@@ -102,7 +97,7 @@ fn build(
     let regions = quantized::extract(&mut rest);
     if !regions.is_empty() {
         let mut model = reader.model_for_proto_model(&rest).map_err(refused)?;
-        quantized::attach(&mut model, regions, threads);
+        quantized::attach(&mut model, regions);
         if let Ok(model) = typed(model, size, classes) {
             return Ok(model);
         }

@@ -18,6 +18,8 @@ mod operators;
 mod plan;
 mod recognise;
 mod region;
+#[cfg(test)]
+mod tests;
 
 use kernels::KernelError;
 use thiserror::Error;
@@ -44,11 +46,11 @@ pub(crate) fn extract(model: &mut pb::ModelProto) -> Vec<Region> {
 }
 
 /// Gives the nodes that [`extract`] left for regions their operators.
-pub(crate) fn attach(model: &mut InferenceModel, regions: Vec<Region>, threads: usize) {
+pub(crate) fn attach(model: &mut InferenceModel, regions: Vec<Region>) {
     for region in regions {
         for id in 0..model.nodes().len() {
             if model.node(id).name == region.name {
-                model.node_mut(id).op = op::operator(region, threads);
+                model.node_mut(id).op = op::operator(region);
                 break;
             }
         }

@@ -14,8 +14,8 @@
 //! | [`GlobalAverage`], [`Pool`] | pooling |
 //! | [`quantize_planes`], [`dequantize`] | from and to `f32` |
 //!
-//! A layer is packed once for an [`Isa`] and run often, on the threads of [`Workers`]; running
-//! allocates nothing.
+//! A layer is packed once for an [`Isa`] and run often, in parts, by [`Workers`], whose memory grows
+//! during the first run; later ones allocate nothing.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod arch;

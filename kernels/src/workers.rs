@@ -26,7 +26,7 @@ impl Scratch {
     }
 }
 
-/// Runs the parts of a layer.
+/// Runs the parts of a layer: so far one after the other, on the caller's thread.
 #[derive(Clone, Debug)]
 pub struct Workers {
     scratch: Vec<Scratch>,
@@ -38,12 +38,6 @@ impl Workers {
         Workers {
             scratch: vec![Scratch::default()],
         }
-    }
-
-    /// `threads` of them, the caller's included.
-    pub fn new(threads: usize) -> Workers {
-        let _ = threads;
-        Workers::single()
     }
 
     /// How many threads there are.

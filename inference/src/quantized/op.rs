@@ -8,17 +8,16 @@ use tract_onnx::tract_hir::internal::*;
 use super::plan::{Plan, Shape, shapes};
 use super::region::Region;
 
-/// The operator of a region, for `threads` threads.
-pub(super) fn operator(region: Region, threads: usize) -> Box<dyn InferenceOp> {
+/// The operator of a region. It runs on one thread.
+pub(super) fn operator(region: Region) -> Box<dyn InferenceOp> {
     let region = Arc::new(region);
-    expand(Unpacked { region, threads })
+    expand(Unpacked { region })
 }
 
 /// A region before the shapes of its inputs are known.
 #[derive(Clone, Debug)]
 struct Unpacked {
     region: Arc<Region>,
-    threads: usize,
 }
 
 impl Expansion for Unpacked {
@@ -73,7 +72,6 @@ impl Expansion for Unpacked {
         let plan = Plan::new(&self.region, &read(&dims)?, Isa::detect())?;
         let op = Packed {
             plan: Arc::new(plan),
-            threads: self.threads,
         };
         model.wire_node(prefix, op, inputs)
     }
@@ -95,7 +93,6 @@ fn read(dims: &[impl AsRef<[usize]>]) -> TractResult<Vec<Shape>> {
 #[derive(Clone, Debug)]
 struct Packed {
     plan: Arc<Plan>,
-    threads: usize,
 }
 
 impl PartialEq for Packed {
@@ -120,7 +117,7 @@ impl EvalOp for Packed {
     fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
         Ok(Some(Box::new(Memory {
             arena: vec![0; self.plan.arena()],
-            workers: Workers::new(self.threads),
+            workers: Workers::single(),
         })))
     }
 }
