@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
-use tract_onnx::pb;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::InferenceModel;
+use tract_onnx::{Onnx, pb};
 
 use crate::quiet::quietly;
 use crate::{InferenceError, quantized};
@@ -93,18 +94,28 @@ fn build(onnx: &[u8], size: usize, classes: usize) -> Result<TypedModel, Inferen
     let mut bytes = onnx;
     let proto = reader.proto_model_for_read(&mut bytes).map_err(refused)?;
     check_proto(&proto, onnx.len(), size)?;
+    // Regions of shapes that do not fit run in tract, as all else does.
+    with_regions(&reader, &proto, size, classes).unwrap_or_else(|| {
+        let model = reader.model_for_proto_model(&proto).map_err(refused)?;
+        typed(model, size, classes)
+    })
+}
+
+/// The model with its quantized regions in 8 bits, if it has any and they can be.
+fn with_regions(
+    reader: &Onnx,
+    proto: &pb::ModelProto,
+    size: usize,
+    classes: usize,
+) -> Option<Result<TypedModel, InferenceError>> {
     let mut rest = proto.clone();
     let regions = quantized::extract(&mut rest);
-    if !regions.is_empty() {
-        let mut model = reader.model_for_proto_model(&rest).map_err(refused)?;
-        quantized::attach(&mut model, regions);
-        if let Ok(model) = typed(model, size, classes) {
-            return Ok(model);
-        }
-        // A region of shapes that do not fit runs in tract, as all else does.
+    if regions.is_empty() {
+        return None;
     }
-    let model = reader.model_for_proto_model(&proto).map_err(refused)?;
-    typed(model, size, classes)
+    let mut model = reader.model_for_proto_model(&rest).ok()?;
+    quantized::attach(&mut model, regions);
+    typed(model, size, classes).ok().map(Ok)
 }
 
 /// The model for one frame, its shapes checked, optimized.
@@ -293,3 +304,7 @@ pub(crate) fn reason(error: &TractError) -> String {
 fn refused(error: TractError) -> InferenceError {
     InferenceError::Network(reason(&error))
 }
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

@@ -108,7 +108,9 @@ pub(crate) fn pair(
     left: usize,
     words: &mut [i16],
 ) {
-    assert!(source.channels >= 1 && source.channels <= BLOCK && words.len() % (2 * BLOCK) == 0);
+    assert!(
+        source.channels >= 1 && source.channels <= BLOCK && words.len().is_multiple_of(2 * BLOCK)
+    );
     assert!(left + source.columns <= words.len() / (2 * BLOCK));
     assert!(
         source.columns == 0

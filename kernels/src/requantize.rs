@@ -53,6 +53,7 @@ impl Range {
     ///
     /// This is ONNX's `QuantizeLinear` after its division.
     #[inline(always)]
+    #[allow(clippy::manual_clamp, reason = "what is not a number becomes one")]
     pub fn round(&self, value: f32) -> u8 {
         // Beyond the limits everything saturates. Within them the last bit of a number of this
         // size is 1, so the addition rounds half to even, and its bits count up from there.
