@@ -77,7 +77,11 @@ fn owners(region: &Region) -> Vec<usize> {
 
 /// The steps during which each tensor is needed, by its owner: both ends count.
 fn lives(region: &Region, owner: &[usize]) -> Vec<Range<usize>> {
-    let mut lives = vec![usize::MAX..0; owner.len()];
+    let never = Range {
+        start: usize::MAX,
+        end: 0,
+    };
+    let mut lives = vec![never; owner.len()];
     let mut touch = |tensor: usize, at: usize| {
         let life = &mut lives[owner[tensor]];
         *life = life.start.min(at)..life.end.max(at + 1);

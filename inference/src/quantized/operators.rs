@@ -341,7 +341,7 @@ fn flatten(finder: &Finder<'_>, node: &NodeProto) -> Option<StepOp> {
         "Flatten" if Attributes(node).int("axis", 1) == 1 => None,
         "Reshape" => match given()?[..] {
             [0 | 1, -1] => None,
-            [0 | 1 | -1, channels] => Some(usize::try_from(channels).ok()?),
+            [-1..=1, channels] => Some(usize::try_from(channels).ok()?),
             _ => return None,
         },
         "Squeeze" => {
