@@ -35,10 +35,9 @@ impl Classifier {
     pub fn new(bundle: &Bundle, threads: usize) -> Result<Classifier, InferenceError> {
         let manifest = &bundle.manifest;
         manifest.check()?;
-        let executor = network::executor(threads)?;
         let preprocessor = Preprocessor::new(manifest.preprocess)?;
         let size = manifest.preprocess.size as usize;
-        let plan = network::load(&bundle.onnx, size, manifest.labels.len(), executor)?;
+        let plan = network::load(&bundle.onnx, size, manifest.labels.len(), threads)?;
         let judge = Judge::new(manifest);
         let verdict = judge.blank();
         quietly(move || {

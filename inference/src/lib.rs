@@ -11,6 +11,7 @@
 
 mod classifier;
 mod network;
+mod quantized;
 mod quiet;
 mod verdict;
 

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use tract_onnx::pb;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::InferenceModel;
+use tract_onnx::{Onnx, pb};
 
-use crate::InferenceError;
 use crate::quiet::quietly;
+use crate::{InferenceError, quantized};
 
 /// The most values in one activation: 1 GiB of f32. Frames of 2048 px in 64 channels fit.
 const MAX_VALUES: usize = 1 << 28;
@@ -63,8 +64,9 @@ pub(crate) fn load(
     onnx: &[u8],
     size: usize,
     classes: usize,
-    executor: Executor,
+    threads: usize,
 ) -> Result<Arc<TypedRunnableModel>, InferenceError> {
+    let executor = executor(threads)?;
     quietly(|| {
         let model = build(onnx, size, classes)?;
         let options = RunOptions {
@@ -77,7 +79,7 @@ pub(crate) fn load(
 }
 
 /// What tract computes on.
-pub(crate) fn executor(threads: usize) -> Result<Executor, InferenceError> {
+fn executor(threads: usize) -> Result<Executor, InferenceError> {
     match threads {
         0 => Err(InferenceError::NoThreads),
         1 => Ok(Executor::SingleThread),
@@ -93,8 +95,37 @@ fn build(onnx: &[u8], size: usize, classes: usize) -> Result<TypedModel, Inferen
     let mut bytes = onnx;
     let proto = reader.proto_model_for_read(&mut bytes).map_err(refused)?;
     check_proto(&proto, onnx.len(), size)?;
+    // Regions of shapes that do not fit run in tract, as all else does.
+    with_regions(&reader, &proto, size, classes).unwrap_or_else(|| {
+        let model = reader.model_for_proto_model(&proto).map_err(refused)?;
+        typed(model, size, classes)
+    })
+}
+
+/// The model with its quantized regions in 8 bits, if it has any and they can be.
+fn with_regions(
+    reader: &Onnx,
+    proto: &pb::ModelProto,
+    size: usize,
+    classes: usize,
+) -> Option<Result<TypedModel, InferenceError>> {
+    let mut rest = proto.clone();
+    let regions = quantized::extract(&mut rest);
+    if regions.is_empty() {
+        return None;
+    }
+    let mut model = reader.model_for_proto_model(&rest).ok()?;
+    quantized::attach(&mut model, regions);
+    typed(model, size, classes).ok().map(Ok)
+}
+
+/// The model for one frame, its shapes checked, optimized.
+fn typed(
+    mut model: InferenceModel,
+    size: usize,
+    classes: usize,
+) -> Result<TypedModel, InferenceError> {
     let input = f32::fact([1, 3, size, size]);
-    let mut model = reader.model_for_proto_model(&proto).map_err(refused)?;
     model.set_input_fact(0, input.into()).map_err(refused)?;
     model.analyse(false).map_err(refused)?;
     for node in model.nodes() {
@@ -274,3 +305,7 @@ pub(crate) fn reason(error: &TractError) -> String {
 fn refused(error: TractError) -> InferenceError {
     InferenceError::Network(reason(&error))
 }
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod tests;

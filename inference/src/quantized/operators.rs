@@ -1,0 +1,355 @@
+//! The operators that have an 8-bit form, as ONNX describes them.
+
+use kernels::{
+    Isa, Mul, PoolKind, Quantization, Range, Table, Workers, dequantize_one, quantize_one,
+};
+use tract_onnx::pb::NodeProto;
+
+use super::constants::{Attributes, bytes, values};
+use super::recognise::{Finder, Match};
+use super::region::{Bias, ConvStep, Limits, Padding, StepOp, WindowStep};
+
+/// The limits that a ReLU or clip sets; none also for a node that changes nothing.
+pub(super) fn limits(finder: &Finder<'_>, node: &NodeProto) -> Option<Limits> {
+    let bound = |index: usize, default: f32| match node.input.get(index) {
+        Some(name) if !name.is_empty() => finder.constants.float(name),
+        _ => Some(default),
+    };
+    let limits = match node.op_type.as_str() {
+        "Relu" => Limits {
+            min: 0.0,
+            ..Limits::NONE
+        },
+        "Clip" => {
+            let attributes = Attributes(node);
+            let min = bound(1, attributes.float("min", f32::NEG_INFINITY))?;
+            let max = bound(2, attributes.float("max", f32::INFINITY))?;
+            Limits { min, max }
+        }
+        "Identity" => Limits::NONE,
+        "Dropout" if node.input.len() == 1 => Limits::NONE,
+        _ => return None,
+    };
+    (limits.min <= limits.max).then_some(limits)
+}
+
+/// The 8-bit form of a node whose f32 output is then limited and quantized, if it has one.
+pub(super) fn recognise<'a>(
+    finder: &Finder<'a>,
+    node: &'a NodeProto,
+    output: Quantization,
+    limits: Limits,
+) -> Option<Match<'a>> {
+    let takes: Vec<&str> = node.input.iter().map(String::as_str).collect();
+    let first = finder.behind(takes.first()?)?;
+    let one = vec![takes[0]];
+    let found = |op: StepOp, takes: Vec<&'a str>| Match {
+        op: Some(op),
+        takes,
+        keeps_scale: false,
+    };
+    match node.op_type.as_str() {
+        "Conv" => Some(found(StepOp::Conv(conv(finder, node)?), one)),
+        "Gemm" => Some(found(StepOp::Dense(gemm(finder, node)?), one)),
+        "MatMul" => Some(found(StepOp::Dense(matmul(finder, node)?), one)),
+        "Add" if takes.len() == 2 => Some(found(StepOp::Add, takes)),
+        "Mul" if takes.len() == 2 => {
+            let second = finder.behind(takes[1])?;
+            match product(finder, [first, second], output, limits) {
+                Some((table, 0)) => Some(found(StepOp::Table(table), vec![takes[0]])),
+                Some((table, _)) => Some(found(StepOp::Table(table), vec![takes[1]])),
+                None => Some(found(StepOp::Mul, takes)),
+            }
+        }
+        "GlobalAveragePool" => Some(found(StepOp::GlobalAverage { keep_dims: true }, one)),
+        "ReduceMean" => Some(found(mean(finder, node)?, one)),
+        "AveragePool" => {
+            let count_padding = Attributes(node).int("count_include_pad", 0) != 0;
+            let kind = PoolKind::Average { count_padding };
+            Some(found(StepOp::Pool(kind, pool(node)?), one))
+        }
+        "MaxPool" => Some(Match {
+            op: Some(StepOp::Pool(PoolKind::Max, pool(node)?)),
+            takes: one,
+            keeps_scale: true,
+        }),
+        "Flatten" | "Reshape" | "Squeeze" => Some(Match {
+            op: Some(flatten(finder, node)?),
+            takes: one,
+            keeps_scale: true,
+        }),
+        _ => {
+            let function = function(node)?;
+            let input = finder.tensors[first];
+            let table = Table::new(Isa::detect(), |byte| {
+                let value = function(dequantize_one(byte, input));
+                quantize_one(value.max(limits.min).min(limits.max), output)
+            });
+            Some(found(StepOp::Table(table), one))
+        }
+    }
+}
+
+/// Functions of one value.
+fn function(node: &NodeProto) -> Option<Box<dyn Fn(f32) -> f32>> {
+    let attributes = Attributes(node);
+    let hard = |x: f32, alpha: f32, beta: f32| (alpha * x + beta).clamp(0.0, 1.0);
+    Some(match node.op_type.as_str() {
+        "Sigmoid" => Box::new(|x: f32| 1.0 / (1.0 + (-x).exp())),
+        "HardSwish" => Box::new(move |x| x * hard(x, 1.0 / 6.0, 0.5)),
+        "HardSigmoid" => {
+            let (alpha, beta) = (
+                attributes.float("alpha", 0.2),
+                attributes.float("beta", 0.5),
+            );
+            Box::new(move |x| hard(x, alpha, beta))
+        }
+        "LeakyRelu" => {
+            let alpha = attributes.float("alpha", 0.01);
+            Box::new(move |x| if x < 0.0 { alpha * x } else { x })
+        }
+        _ => return None,
+    })
+}
+
+/// A tensor times a function of it, such as SiLU: one table, and which of the two is the tensor.
+fn product(
+    finder: &Finder<'_>,
+    tensors: [usize; 2],
+    output: Quantization,
+    limits: Limits,
+) -> Option<(Table, usize)> {
+    let (plain, table) = [0, 1].into_iter().find_map(|plain| {
+        let (source, table) = finder.table_of(tensors[1 - plain])?;
+        (source == tensors[plain]).then_some((plain, table))
+    })?;
+    let of = |index: usize| finder.tensors[tensors[index]];
+    let range = Range {
+        zero_point: output.zero_point,
+        min: quantize_one(limits.min, output),
+        max: quantize_one(limits.max, output),
+    };
+    let mul = Mul::new(
+        Isa::PORTABLE,
+        [of(plain), of(1 - plain)],
+        output.scale,
+        range,
+    )
+    .ok()?;
+    let mut workers = Workers::single();
+    let all = Table::new(Isa::detect(), |byte| {
+        let mut out = [0];
+        mul.run(&[byte], &[table.get(byte)], &mut out, &mut workers);
+        out[0]
+    });
+    Some((all, plain))
+}
+
+/// Weights behind a `DequantizeLinear`: shape, values, and one scale per index of `axis`.
+struct Weights {
+    dims: Vec<usize>,
+    values: Vec<i8>,
+    scales: Vec<f32>,
+}
+
+fn weights(finder: &Finder<'_>, name: &str, axis: usize) -> Option<Weights> {
+    let node = finder
+        .maker(name)
+        .filter(|node| node.op_type == "DequantizeLinear")?;
+    let tensor = finder.constants.tensor(node.input.first()?)?;
+    let dims = tensor.shape().to_vec();
+    let (values, signed) = bytes(&tensor)?;
+    let centre = if signed { 0 } else { 128 };
+    let zero_points = match node.input.get(2).filter(|name| !name.is_empty()) {
+        Some(name) => bytes(&finder.constants.tensor(name)?)?.0,
+        None => vec![0],
+    };
+    if zero_points.iter().any(|zero_point| *zero_point != centre) {
+        return None;
+    }
+    let channels = *dims.get(axis)?;
+    let mut scales = finder.constants.floats(node.input.get(1)?)?;
+    let given = Attributes(node).int("axis", 1);
+    let given = if given < 0 {
+        given + dims.len() as i64
+    } else {
+        given
+    };
+    if scales.len() == 1 {
+        scales = vec![scales[0]; channels];
+    } else if scales.len() != channels || usize::try_from(given).ok()? != axis {
+        return None;
+    }
+    let values = values
+        .into_iter()
+        .map(|value| (value - centre) as i8)
+        .collect();
+    Some(Weights {
+        dims,
+        values,
+        scales,
+    })
+}
+
+fn bias(finder: &Finder<'_>, name: Option<&String>, channels: usize) -> Option<Bias> {
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
+        return Some(Bias::None);
+    };
+    if let Some(floats) = finder.constants.floats(name) {
+        return (floats.len() == channels).then_some(Bias::Float(floats));
+    }
+    let node = finder
+        .maker(name)
+        .filter(|node| node.op_type == "DequantizeLinear")?;
+    let integers: Vec<i32> = values(&finder.constants.tensor(node.input.first()?)?)?;
+    let scales = finder.constants.floats(node.input.get(1)?)?;
+    if let Some(name) = node.input.get(2).filter(|name| !name.is_empty()) {
+        let zero_points: Vec<i32> = values(&finder.constants.tensor(name)?)?;
+        if zero_points.iter().any(|zero_point| *zero_point != 0) {
+            return None;
+        }
+    }
+    let fits = integers.len() == channels && (scales.len() == 1 || scales.len() == channels);
+    fits.then_some(Bias::Quantized(integers, scales))
+}
+
+fn conv(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
+    let Weights {
+        dims,
+        values,
+        scales,
+    } = weights(finder, node.input.get(1)?, 0)?;
+    let [channels, depth, rows, columns] = dims.try_into().ok()?;
+    let group = Attributes(node).int("group", 1);
+    let depthwise = group > 1;
+    if depthwise && (depth != 1 || usize::try_from(group) != Ok(channels)) {
+        return None;
+    }
+    // From channel, row, column to row, column, channel.
+    let taps = rows * columns;
+    let mut ordered = vec![0; values.len()];
+    for (index, value) in values.into_iter().enumerate() {
+        let (channel, rest) = (index / (depth * taps), index % (depth * taps));
+        let (input, tap) = (rest / taps, rest % taps);
+        ordered[(channel * taps + tap) * depth + input] = value;
+    }
+    let window = window(node)?;
+    (window.kernel == [rows, columns]).then_some(ConvStep {
+        weights: ordered,
+        bias: bias(finder, node.input.get(2), channels)?,
+        scales,
+        window,
+        depthwise,
+    })
+}
+
+fn gemm(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
+    let attributes = Attributes(node);
+    let plain = attributes.int("transA", 0) == 0
+        && attributes.float("alpha", 1.0) == 1.0
+        && attributes.float("beta", 1.0) == 1.0;
+    let transposed = attributes.int("transB", 0) != 0;
+    let dense = dense(finder, node, transposed)?;
+    plain.then_some(dense)
+}
+
+fn matmul(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
+    (node.input.len() == 2).then(|| dense(finder, node, false))?
+}
+
+/// `rows_first` where the weights of an output channel lie next to each other.
+fn dense(finder: &Finder<'_>, node: &NodeProto, rows_first: bool) -> Option<ConvStep> {
+    let axis = usize::from(!rows_first);
+    let Weights {
+        dims,
+        mut values,
+        scales,
+    } = weights(finder, node.input.get(1)?, axis)?;
+    let [rows, columns] = dims.try_into().ok()?;
+    if !rows_first {
+        let by_column = (0..columns).flat_map(|column| (0..rows).map(move |row| [row, column]));
+        values = by_column
+            .map(|[row, column]| values[row * columns + column])
+            .collect();
+    }
+    Some(ConvStep {
+        weights: values,
+        bias: bias(finder, node.input.get(2), scales.len())?,
+        scales,
+        window: WindowStep {
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: Padding::Explicit([0; 4]),
+        },
+        depthwise: false,
+    })
+}
+
+fn window(node: &NodeProto) -> Option<WindowStep> {
+    let attributes = Attributes(node);
+    if attributes.sizes("dilations", 1)? != [1, 1] || !attributes.has("kernel_shape") {
+        return None;
+    }
+    let padding = match attributes.text("auto_pad").unwrap_or(b"NOTSET") {
+        b"NOTSET" | b"" => Padding::Explicit(attributes.sizes("pads", 0)?),
+        b"VALID" => Padding::Explicit([0; 4]),
+        b"SAME_UPPER" => Padding::Same { odd_at_end: true },
+        b"SAME_LOWER" => Padding::Same { odd_at_end: false },
+        _ => return None,
+    };
+    let kernel: [usize; 2] = attributes.sizes("kernel_shape", 1)?;
+    let stride: [usize; 2] = attributes.sizes("strides", 1)?;
+    let positive = kernel.iter().chain(&stride).all(|n| *n > 0);
+    positive.then_some(WindowStep {
+        kernel,
+        stride,
+        padding,
+    })
+}
+
+fn pool(node: &NodeProto) -> Option<WindowStep> {
+    let attributes = Attributes(node);
+    let plain = attributes.int("ceil_mode", 0) == 0 && attributes.int("storage_order", 0) == 0;
+    plain.then(|| window(node))?
+}
+
+/// The mean over rows and columns.
+fn mean(finder: &Finder<'_>, node: &NodeProto) -> Option<StepOp> {
+    let attributes = Attributes(node);
+    let axes = match node.input.get(1).filter(|name| !name.is_empty()) {
+        Some(name) => finder.constants.integers(name)?,
+        None => node
+            .attribute
+            .iter()
+            .find(|a| a.name == "axes")?
+            .ints
+            .clone(),
+    };
+    let mut axes: Vec<i64> = axes
+        .into_iter()
+        .map(|a| if a < 0 { a + 4 } else { a })
+        .collect();
+    axes.sort_unstable();
+    let keep_dims = attributes.int("keepdims", 1) != 0;
+    (axes == [2, 3]).then_some(StepOp::GlobalAverage { keep_dims })
+}
+
+/// A node that makes `[1, channels]` from `[1, channels, 1, 1]`.
+fn flatten(finder: &Finder<'_>, node: &NodeProto) -> Option<StepOp> {
+    let given = || finder.constants.integers(node.input.get(1)?);
+    let channels = match node.op_type.as_str() {
+        "Flatten" if Attributes(node).int("axis", 1) == 1 => None,
+        "Reshape" => match given()?[..] {
+            [0 | 1, -1] => None,
+            [-1..=1, channels] => Some(usize::try_from(channels).ok()?),
+            _ => return None,
+        },
+        "Squeeze" => {
+            let attribute = || node.attribute.iter().find(|a| a.name == "axes");
+            let axes = given().or_else(|| Some(attribute()?.ints.clone()))?;
+            matches!(axes[..], [2 | -2, 3 | -1]).then_some(None)?
+        }
+        _ => return None,
+    };
+    Some(StepOp::Flatten { channels })
+}

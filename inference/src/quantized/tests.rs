@@ -1,0 +1,168 @@
+//! Which operators are taken out of a graph.
+
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
+    attribute_proto::AttributeType, tensor_proto::DataType,
+};
+
+use super::extract;
+use super::region::{Region, StepOp};
+
+fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: op.to_owned(),
+        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        output: vec![output.to_owned()],
+        name: output.to_owned(),
+        ..NodeProto::default()
+    }
+}
+
+fn constant(name: &str, kind: DataType, dims: &[i64], raw_data: Vec<u8>) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        data_type: kind as i32,
+        dims: dims.to_vec(),
+        raw_data,
+        ..TensorProto::default()
+    }
+}
+
+/// `value` quantized and dequantized again, as `value.d`.
+fn around(value: &str) -> [NodeProto; 2] {
+    let (q, d) = (format!("{value}.q"), format!("{value}.d"));
+    [
+        node("QuantizeLinear", &[value, "scale", "zero"], &q),
+        node("DequantizeLinear", &[&q, "scale", "zero"], &d),
+    ]
+}
+
+/// A 1x1 convolution of two channels.
+fn conv(input: &str, output: &str) -> NodeProto {
+    let mut conv = node("Conv", &[input, "weight.d"], output);
+    conv.attribute.push(AttributeProto {
+        name: "kernel_shape".to_owned(),
+        r#type: AttributeType::Ints as i32,
+        ints: vec![1, 1],
+        ..AttributeProto::default()
+    });
+    conv
+}
+
+fn extracted(nodes: Vec<NodeProto>, output: &str) -> (Vec<Region>, GraphProto) {
+    let mut all = vec![node(
+        "DequantizeLinear",
+        &["weight", "scale", "weight.zero"],
+        "weight.d",
+    )];
+    all.extend(nodes);
+    let graph = GraphProto {
+        node: all,
+        initializer: vec![
+            constant(
+                "scale",
+                DataType::Float,
+                &[],
+                0.5_f32.to_le_bytes().to_vec(),
+            ),
+            constant("zero", DataType::Uint8, &[], vec![7]),
+            constant("weight", DataType::Int8, &[2, 2, 1, 1], vec![1, 2, 3, 4]),
+            constant("weight.zero", DataType::Int8, &[], vec![0]),
+        ],
+        output: vec![ValueInfoProto {
+            name: output.to_owned(),
+            ..ValueInfoProto::default()
+        }],
+        ..GraphProto::default()
+    };
+    let mut model = ModelProto {
+        graph: Some(graph),
+        ..ModelProto::default()
+    };
+    let regions = extract(&mut model);
+    (regions, model.graph.unwrap())
+}
+
+fn operators(graph: &GraphProto) -> Vec<&str> {
+    graph
+        .node
+        .iter()
+        .map(|node| node.op_type.as_str())
+        .collect()
+}
+
+#[test]
+fn a_whole_network_becomes_one_node() {
+    let mut nodes = around("image").to_vec();
+    nodes.extend([conv("image.d", "c"), node("Relu", &["c"], "r")]);
+    nodes.extend(around("r"));
+    nodes.push(node("Add", &["r.d", "image.d"], "sum"));
+    nodes.extend(around("sum"));
+    let (regions, graph) = extracted(nodes, "sum.d");
+    assert_eq!(operators(&graph), ["QuantizedRegion"]);
+    assert!(graph.initializer.is_empty());
+    let [region] = regions.as_slice() else {
+        panic!("{} regions", regions.len())
+    };
+    assert_eq!(region.inputs, ["image"]);
+    let names: Vec<&str> = region.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["image", "c", "sum"]);
+    assert_eq!(region.steps[1].limits.min, 0.0);
+}
+
+#[test]
+fn an_unknown_operator_splits_regions() {
+    let mut nodes = around("image").to_vec();
+    nodes.push(conv("image.d", "a"));
+    nodes.extend(around("a"));
+    nodes.push(node("Pad", &["a.d"], "outside"));
+    nodes.extend(around("outside"));
+    nodes.push(node("Add", &["outside.d", "a.d"], "sum"));
+    nodes.extend(around("sum"));
+    let (regions, graph) = extracted(nodes, "sum.d");
+    assert_eq!(
+        operators(&graph),
+        ["Pad", "QuantizedRegion", "QuantizedRegion"]
+    );
+    assert_eq!(regions[0].inputs, ["image"]);
+    assert_eq!(regions[1].inputs, ["outside", "a.d"]);
+    assert_eq!(regions[0].outputs[0].1, "a.d");
+}
+
+#[test]
+fn what_is_not_quantized_on_all_sides_stays() {
+    let mut nodes = around("image").to_vec();
+    nodes.push(conv("image.d", "c"));
+    let (regions, graph) = extracted(nodes, "c");
+    assert!(regions.is_empty());
+    assert_eq!(graph.node.len(), 4);
+    assert_eq!(graph.initializer.len(), 4);
+}
+
+#[test]
+fn a_value_that_is_needed_as_f32_is_computed_as_f32() {
+    let mut nodes = around("image").to_vec();
+    nodes.push(conv("image.d", "c"));
+    nodes.extend(around("c"));
+    nodes.push(node("Sub", &["c", "c.d"], "difference"));
+    let (regions, graph) = extracted(nodes, "difference");
+    assert!(regions.is_empty(), "{regions:?}");
+    assert!(operators(&graph).contains(&"Conv"));
+}
+
+#[test]
+fn a_function_times_its_argument_is_one_table() {
+    let mut nodes = around("image").to_vec();
+    nodes.push(conv("image.d", "c"));
+    nodes.extend(around("c"));
+    nodes.push(node("Sigmoid", &["c.d"], "s"));
+    nodes.extend(around("s"));
+    nodes.push(node("Mul", &["c.d", "s.d"], "silu"));
+    nodes.extend(around("silu"));
+    let (regions, _) = extracted(nodes, "silu.d");
+    let ops: Vec<&StepOp> = regions[0].steps.iter().map(|step| &step.op).collect();
+    assert!(matches!(
+        ops[..],
+        [StepOp::Quantize(_), StepOp::Conv(_), StepOp::Table(_)]
+    ));
+}

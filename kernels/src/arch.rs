@@ -1,0 +1,170 @@
+//! The inner loops, for each set of instructions.
+//!
+//! `portable` defines what they compute; the others give the same bytes.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod portable;
+
+use crate::isa::Kind;
+use crate::{Isa, Range};
+
+/// Output channels in a panel of packed weights.
+pub(crate) const PANEL: usize = 16;
+/// Channels that a depthwise convolution takes at a time.
+pub(crate) const BLOCK: usize = 16;
+
+/// The input side of a matrix product.
+///
+/// A row is `segments` runs of `2 * pairs` words, `segment_step` apart.
+pub(crate) struct Rows<'a> {
+    pub(crate) words: &'a [i16],
+    /// Where in `words` each row starts.
+    pub(crate) starts: &'a [usize],
+    pub(crate) segments: usize,
+    pub(crate) segment_step: usize,
+    pub(crate) pairs: usize,
+}
+
+/// One panel of weights and what becomes of the sums.
+pub(crate) struct Panel<'a> {
+    /// `segments * pairs * PANEL * 2`: for every pair of words the two weights of each channel.
+    pub(crate) weights: &'a [i16],
+    pub(crate) bias: &'a [i32],
+    pub(crate) scale: &'a [f32],
+    pub(crate) range: Range,
+    /// How many of the panel's channels exist.
+    pub(crate) columns: usize,
+    /// From one row of the output to the next.
+    pub(crate) step: usize,
+}
+
+/// The sums of all rows with one panel, requantized.
+pub(crate) fn multiply(isa: Isa, rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
+    let count = rows.starts.len();
+    assert!(count > 0 && (1..=PANEL).contains(&panel.columns));
+    assert!(panel.weights.len() == rows.segments * rows.pairs * 2 * PANEL);
+    assert!(panel.bias.len() == PANEL && panel.scale.len() == PANEL);
+    assert!(out.len() >= (count - 1) * panel.step + panel.columns);
+    let reach = (rows.segments - 1) * rows.segment_step + 2 * rows.pairs;
+    let last = rows.starts.iter().max().copied().unwrap_or(0);
+    assert!(last + reach <= rows.words.len());
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Avx2 => unsafe { avx2::multiply(rows, panel, out) },
+        Kind::Portable => portable::multiply(rows, panel, out),
+    }
+}
+
+/// `bytes` less `zero_point` as words; both of the same length.
+pub(crate) fn widen(isa: Isa, bytes: &[u8], zero_point: u8, words: &mut [i16]) {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it.
+        Kind::Avx2 => unsafe { avx2::widen(bytes, zero_point, words) },
+        Kind::Portable => portable::widen(bytes, zero_point, words),
+    }
+}
+
+/// One row of a depthwise convolution for [`BLOCK`] channels.
+pub(crate) struct Line<'a> {
+    /// Widened rows of the input in pairs: for every column [`BLOCK`] channels of it and of the
+    /// next column, in the order of [`LANES`].
+    pub(crate) words: &'a [i16],
+    /// Where in `words` each row of the window starts.
+    pub(crate) rows: &'a [usize],
+    /// Pairs of columns in the window.
+    pub(crate) pairs: usize,
+    /// Columns from one output to the next.
+    pub(crate) step: usize,
+}
+
+/// The weights of [`BLOCK`] channels and what becomes of the sums.
+pub(crate) struct LineEnd<'a> {
+    /// For every row and pair the two weights of each channel, in the order of [`LANES`].
+    pub(crate) weights: &'a [i16],
+    /// In the order of [`LANES`].
+    pub(crate) bias: &'a [i32],
+    /// In the order of [`LANES`].
+    pub(crate) scale: &'a [f32],
+    pub(crate) range: Range,
+    /// How many of the block's channels exist.
+    pub(crate) channels: usize,
+    /// From one column of the output to the next.
+    pub(crate) step: usize,
+}
+
+/// The order of a block's channels in paired words: what interleaving two registers of 16 words in
+/// halves gives, and packing them again undoes.
+pub(crate) const LANES: [usize; BLOCK] = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15];
+
+/// Widens `columns` pixels for [`Line`]: at column `left` of `words` the first of them, zeros
+/// around. `bytes` starts at the first pixel's first channel of the block; pixels are `step` apart.
+pub(crate) fn pair(
+    isa: Isa,
+    source: &PairSource<'_>,
+    zero_point: u8,
+    left: usize,
+    words: &mut [i16],
+) {
+    assert!(
+        source.channels >= 1 && source.channels <= BLOCK && words.len().is_multiple_of(2 * BLOCK)
+    );
+    assert!(left + source.columns <= words.len() / (2 * BLOCK));
+    assert!(
+        source.columns == 0
+            || source.bytes.len() >= (source.columns - 1) * source.step + source.channels
+    );
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Avx2 => unsafe { avx2::pair(source, zero_point, left, words) },
+        Kind::Portable => portable::pair(source, zero_point, left, words),
+    }
+}
+
+/// A row of pixels of which a block of channels is wanted.
+pub(crate) struct PairSource<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) columns: usize,
+    pub(crate) step: usize,
+    pub(crate) channels: usize,
+}
+
+/// `columns` outputs of a depthwise convolution, requantized.
+pub(crate) fn line(isa: Isa, line: &Line<'_>, end: &LineEnd<'_>, columns: usize, out: &mut [u8]) {
+    assert!(columns >= 1 && (1..=BLOCK).contains(&end.channels) && line.pairs >= 1);
+    assert!(end.weights.len() == line.rows.len() * line.pairs * 2 * BLOCK);
+    assert!(end.bias.len() == BLOCK && end.scale.len() == BLOCK);
+    assert!(out.len() >= (columns - 1) * end.step + end.channels);
+    let reach = ((columns - 1) * line.step + 2 * line.pairs - 1) * 2 * BLOCK;
+    assert!(line.rows.iter().all(|row| row + reach <= line.words.len()));
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Avx2 => unsafe { avx2::line(line, end, columns, out) },
+        Kind::Portable => portable::line(line, end, columns, out),
+    }
+}
+
+/// Runs `work` compiled for the instruction set; what it calls must be inlined to gain from that.
+#[inline(always)]
+pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it.
+        Kind::Avx2 => unsafe { avx2::vectorized(work) },
+        Kind::Portable => work(),
+    }
+}
+
+/// `table[byte]` for every byte; both of the same length.
+pub(crate) fn look_up(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it.
+        Kind::Avx2 => unsafe { avx2::look_up(table, input, output) },
+        Kind::Portable => portable::look_up(table, input, output),
+    }
+}

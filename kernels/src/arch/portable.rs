@@ -1,0 +1,82 @@
+//! Plain Rust: the definition, and the kernel where the CPU has no better.
+
+use super::{BLOCK, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows};
+
+pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
+    for (word, byte) in words.iter_mut().zip(bytes) {
+        *word = i16::from(*byte).wrapping_sub(zero_point.into());
+    }
+}
+
+pub(super) fn multiply(rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
+    for (row, start) in rows.starts.iter().enumerate() {
+        let mut sums = [0_i32; PANEL];
+        sums.copy_from_slice(panel.bias);
+        let mut weights = panel.weights.chunks_exact(2 * PANEL);
+        for segment in 0..rows.segments {
+            let words = &rows.words[start + segment * rows.segment_step..][..2 * rows.pairs];
+            for (pair, weights) in words.chunks_exact(2).zip(&mut weights) {
+                let (first, second) = (i32::from(pair[0]), i32::from(pair[1]));
+                for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(2)) {
+                    let first = first.wrapping_mul(weights[0].into());
+                    let second = second.wrapping_mul(weights[1].into());
+                    *sum = sum.wrapping_add(first).wrapping_add(second);
+                }
+            }
+        }
+        let out = &mut out[row * panel.step..][..panel.columns];
+        for ((byte, sum), scale) in out.iter_mut().zip(sums).zip(panel.scale) {
+            *byte = panel.range.round(sum as f32 * scale);
+        }
+    }
+}
+
+pub(super) fn pair(source: &PairSource<'_>, zero_point: u8, left: usize, words: &mut [i16]) {
+    let value = |column: usize, channel: usize| {
+        let inside = column >= left && column - left < source.columns && channel < source.channels;
+        if inside {
+            let byte = source.bytes[(column - left) * source.step + channel];
+            i16::from(byte) - i16::from(zero_point)
+        } else {
+            0
+        }
+    };
+    for (column, words) in words.chunks_exact_mut(2 * BLOCK).enumerate() {
+        for (words, channel) in words.chunks_exact_mut(2).zip(LANES) {
+            words[0] = value(column, channel);
+            words[1] = value(column + 1, channel);
+        }
+    }
+}
+
+pub(super) fn line(line: &Line<'_>, end: &LineEnd<'_>, columns: usize, out: &mut [u8]) {
+    for column in 0..columns {
+        let mut sums = [0_i32; BLOCK];
+        sums.copy_from_slice(end.bias);
+        let mut weights = end.weights.chunks_exact(2 * BLOCK);
+        for row in line.rows {
+            for pair in 0..line.pairs {
+                let at = row + (column * line.step + 2 * pair) * 2 * BLOCK;
+                let words = line.words[at..][..2 * BLOCK].chunks_exact(2);
+                let weights = weights.next().unwrap_or_default().chunks_exact(2);
+                for ((sum, words), weights) in sums.iter_mut().zip(words).zip(weights) {
+                    let first = i32::from(words[0]).wrapping_mul(weights[0].into());
+                    let second = i32::from(words[1]).wrapping_mul(weights[1].into());
+                    *sum = sum.wrapping_add(first).wrapping_add(second);
+                }
+            }
+        }
+        let out = &mut out[column * end.step..][..end.channels];
+        for ((sum, scale), channel) in sums.into_iter().zip(end.scale).zip(LANES) {
+            if let Some(byte) = out.get_mut(channel) {
+                *byte = end.range.round(sum as f32 * scale);
+            }
+        }
+    }
+}
+
+pub(super) fn look_up(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+    for (out, byte) in output.iter_mut().zip(input) {
+        *out = table[usize::from(*byte)];
+    }
+}

@@ -1,0 +1,63 @@
+//! int8 layers of convolutional networks.
+//!
+//! Activations are `u8` in rows, columns, channels, with one scale and zero point per tensor; `i8`
+//! activations are the same thing with 128 added to value and zero point. Weights are `i8`,
+//! symmetric, with a scale per output channel. Sums are exact in `i32` (modulo 2^32); what becomes
+//! of a sum is defined once, in [`Requantize`]. So every kernel gives the same bytes.
+//!
+//! | layer | |
+//! |---|---|
+//! | [`Conv`] | convolution of all channels with all; dense layers are its 1x1 case |
+//! | [`Depthwise`] | convolution of each channel by itself |
+//! | [`Add`], [`Mul`] | sums of two tensors; products with a tensor or with one value per channel |
+//! | [`Table`] | any function of one value: activations, a change of scale |
+//! | [`GlobalAverage`], [`Pool`] | pooling |
+//! | [`quantize_planes`], [`dequantize`] | from and to `f32` |
+//!
+//! A layer is packed once for an [`Isa`] and run often, in parts, by [`Workers`], whose memory grows
+//! during the first run; later ones allocate nothing.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod arch;
+mod conv;
+mod depthwise;
+mod elementwise;
+mod float;
+mod isa;
+mod pool;
+mod requantize;
+mod shape;
+mod workers;
+
+pub use conv::Conv;
+pub use depthwise::Depthwise;
+pub use elementwise::{Add, Mul, Table};
+pub use float::{dequantize, dequantize_one, quantize_one, quantize_planes};
+pub use isa::Isa;
+pub use pool::{GlobalAverage, Pool, PoolKind};
+pub use requantize::{Quantization, Range, Requantize};
+pub use shape::{Image, Window};
+pub use workers::{Scratch, Workers};
+
+use thiserror::Error;
+
+/// Why a layer cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum KernelError {
+    /// A dimension, stride or count is zero or too large.
+    #[error("{0} is not possible for a layer")]
+    Shape(&'static str),
+    /// The number of weights, biases or scales is not what the shape asks for.
+    #[error("the layer needs {expected} {what}, not {found}")]
+    Count {
+        /// `weights`, `biases` or `scales`.
+        what: &'static str,
+        /// What the shape asks for.
+        expected: usize,
+        /// What was given.
+        found: usize,
+    },
+    /// A scale that is not a positive finite number.
+    #[error("a scale of {0} is not a positive number")]
+    Scale(String),
+}
