@@ -100,6 +100,28 @@ pub(crate) fn libclang_path() -> Option<PathBuf> {
     })
 }
 
+/// Installs packages that we only know by Debian's names.
+pub(crate) fn debian_packages(packages: &[&str]) -> Result<(), String> {
+    if !on_path("apt-get") {
+        return Err(format!(
+            "missing, and only installed by us on Debian and its kin: {}",
+            packages.join(", ")
+        ));
+    }
+    eprintln!("installing: {}", packages.join(" "));
+    let _ = run(as_root("apt-get").args(["update", "--quiet"]));
+    run(as_root("apt-get")
+        .args([
+            "install",
+            "--yes",
+            "--quiet",
+            "--no-install-recommends",
+            "--no-remove",
+        ])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
 /// A Python interpreter with ONNX Runtime, in an environment of its own.
 pub(crate) fn python_reference() -> Result<PathBuf, String> {
     let environment = cache_dir().join("python");
@@ -203,7 +225,7 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     Ok(program)
 }
 
-fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
