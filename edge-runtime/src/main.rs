@@ -26,6 +26,7 @@ use actuate::{Gates, PinGates};
 use anyhow::bail;
 use boards::{Profile, SIMULATED};
 use capture::folder::FolderSource;
+use capture::reopening::Reopening;
 use capture::v4l2::V4l2Camera;
 use capture::{CaptureError, FrameSource};
 use clap::Parser;
@@ -107,7 +108,11 @@ fn open_camera(board: &Profile, args: &run::Args) -> Result<Box<dyn FrameSource>
              device under [camera] in the board file";
         return Err(CaptureError::Failed(message.to_owned()));
     }
-    Ok(Box::new(V4l2Camera::open(board.camera(), clock)?))
+    let (camera, on) = (board.camera().clone(), clock.clone());
+    let open = move || -> Result<Box<dyn FrameSource>, CaptureError> {
+        Ok(Box::new(V4l2Camera::open(&camera, on.clone())?))
+    };
+    Ok(Box::new(Reopening::new(Box::new(open), clock)?))
 }
 
 fn open_sensors(board: &Profile) -> Result<Box<dyn Sensors>, Vec<String>> {

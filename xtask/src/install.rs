@@ -122,6 +122,34 @@ pub(crate) fn debian_packages(packages: &[&str]) -> Result<(), String> {
         .env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
+/// As [`debian_packages`], from the backports to Debian 12, which this run alone looks into.
+pub(crate) fn debian_backports(packages: &[&str]) -> Result<(), String> {
+    const SUITE: &str = "bookworm-backports";
+    let folder = cache_dir().join("backports");
+    std::fs::create_dir_all(folder.join("lists/partial")).map_err(|e| e.to_string())?;
+    let sources = folder.join("sources.list");
+    let line = format!(
+        "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
+         http://deb.debian.org/debian {SUITE} main\n"
+    );
+    std::fs::write(&sources, line).map_err(|e| e.to_string())?;
+    let apt = || {
+        let mut command = as_root("apt-get");
+        command
+            .arg("-o")
+            .arg(format!("Dir::Etc::sourcelist={}", sources.display()))
+            .arg("-o")
+            .arg(format!("Dir::State::lists={}/lists", folder.display()))
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    run(apt().args(["update", "--quiet=2"]))?;
+    run(apt()
+        .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+        .args(["--no-remove", "--target-release", SUITE])
+        .args(packages))
+}
+
 /// A Python interpreter with ONNX Runtime, in an environment of its own.
 pub(crate) fn python_reference() -> Result<PathBuf, String> {
     let environment = cache_dir().join("python");

@@ -3,8 +3,10 @@
 //! Nothing but the standard library, so that the first command on a fresh machine starts at once.
 
 mod cross;
+mod debian;
 mod install;
 mod stage;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -21,6 +23,7 @@ Commands:
                   ARGs go to `edge-runtime simulate`, e.g. `cargo xtask demo --rate 120`
   test [FILTER]   Install what the tests need, build everything, run every test
   cross           Build edge-runtime for 64-bit ARM boards, in one static file
+  vm-test         Run edge-runtime with the kernel's test camera and GPIO chip in a virtual machine
   lint            clippy with warnings denied, rustfmt, cargo deny
   bundle [DIR]    Train the bundle in models/bundles again from drawn items (minutes)
   help            This text
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Some("demo") => demo(rest),
         Some("test") => test(rest),
         Some("cross") => cross(),
+        Some("vm-test") => vm_test(),
         Some("lint") => lint(),
         Some("bundle") => bundle(rest),
         None | Some("help" | "-h" | "--help") => {
@@ -107,6 +111,18 @@ fn cross() -> Result<(), String> {
         cross::build,
     )?;
     stages.run("what it needs", || cross::describe(&program))?;
+    stages.print();
+    Ok(())
+}
+
+fn vm_test() -> Result<(), String> {
+    let mut stages = Stages::new("vm-test");
+    stages.run("compiler for the boards", cross::tools)?;
+    stages.run("QEMU", vm::tools)?;
+    let kernel = stages.run("kernel and its test devices", vm::Kernel::fetch)?;
+    let program = stages.run("build edge-runtime", cross::build)?;
+    let image = stages.run("pack", || kernel.pack(&program))?;
+    stages.run("run", || kernel.boot(&image))?;
     stages.print();
     Ok(())
 }
