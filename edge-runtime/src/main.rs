@@ -8,6 +8,8 @@ mod actuate;
 mod capture;
 mod classify;
 mod clock;
+mod doctor;
+mod exercise;
 mod journal;
 mod line;
 mod memory;
@@ -49,6 +51,8 @@ enum Command {
     Simulate(simulate::Args),
     Run(run::Args),
     Replay(replay::Args),
+    Doctor(doctor::Args),
+    Exercise(exercise::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +61,8 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Run(args) => run_on_board(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Exercise(args) => exercise::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

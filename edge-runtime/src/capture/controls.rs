@@ -36,7 +36,7 @@ pub(crate) fn set(device: &Device, wanted: &[(String, i64)]) -> Result<(), Strin
 }
 
 /// The controls that have a single number, with their ids.
-pub(crate) fn list(device: &Device) -> Vec<(u32, String)> {
+fn list(device: &Device) -> Vec<(u32, String)> {
     let mut found: Vec<(u32, String)> = Vec::new();
     while found.len() < MOST {
         let after = found.last().map_or(0, |(id, _)| *id);

@@ -1,6 +1,6 @@
 //! Where frames come from.
 
-pub(crate) mod controls;
+mod controls;
 mod convert;
 pub(crate) mod folder;
 pub(crate) mod reopening;
