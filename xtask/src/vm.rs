@@ -12,7 +12,7 @@ use crate::{install, output, root, run};
 
 const QEMU: &str = "qemu-system-aarch64";
 /// Also ends a machine that hangs.
-const LONGEST_S: &str = "480";
+const LONGEST_S: &str = "560";
 /// Modules, besides what they need themselves.
 const MODULES: &[&str] = &["vivid", "configfs", "gpio-sim"];
 /// Programs of the C tool chain and of the kernel's build.
