@@ -51,8 +51,7 @@ fn list(device: &Device) -> Vec<(u32, String)> {
         if result.is_err() || query.id <= after {
             break;
         }
-        let name = query.name.iter().take_while(|c| **c != 0);
-        let name: Vec<u8> = name.map(|c| *c as u8).collect();
+        let name: Vec<u8> = query.name.into_iter().take_while(|c| *c != 0).collect();
         found.push((query.id, String::from_utf8_lossy(&name).into_owned()));
     }
     found
