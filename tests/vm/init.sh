@@ -76,7 +76,7 @@ sorting() {
 }
 
 emergency_stop() {
-    check "stop: an item is being fired at" within 60 is $GATE 1
+    check "stop: an item is being fired at" within 120 is $GATE 1
     before=$(milliseconds)
     pull $STOP down
     check "stop: the gate is off at once" within 1 is $GATE 0
