@@ -40,6 +40,8 @@ pub struct Camera {
     pub rate_hz: f64,
     /// Belt seen in a picture: along its width, along its height.
     pub view_mm: [f64; 2],
+    /// The camera's own settings (exposure, gain, focus), by the names that its driver gives them.
+    pub controls: Vec<(String, i64)>,
 }
 
 /// The belt.
@@ -405,6 +407,7 @@ fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
             height_px: c.height_px?.value as u32,
             rate_hz: c.rate_hz?.value,
             view_mm: c.view_mm?.value,
+            controls: c.controls,
         })
     });
     let mut decision_line = None;

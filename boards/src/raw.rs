@@ -23,6 +23,7 @@ pub(crate) struct RawCamera {
     pub(crate) height_px: Option<Field<f64>>,
     pub(crate) rate_hz: Option<Field<f64>>,
     pub(crate) view_mm: Option<Field<[f64; 2]>>,
+    pub(crate) controls: Vec<(String, i64)>,
 }
 
 pub(crate) struct RawBelt {
@@ -111,6 +112,9 @@ fn camera(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawCamera {
         height_px: section.number("height_px", (16.0, 16_384.0), faults),
         rate_hz: section.number("rate_hz", (1.0, 1_000.0), faults),
         view_mm: section.pair("view_mm", MM, faults),
+        controls: optional(&mut section, "controls", faults)
+            .map(|mut controls| controls.integers(faults))
+            .unwrap_or_default(),
     };
     section.finish(faults);
     camera

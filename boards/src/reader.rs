@@ -275,6 +275,27 @@ impl<'t> Section<'t> {
         found.into_iter().map(|(_, n, f)| (n, f)).collect()
     }
 
+    /// Every key with its whole number, in the order of the file.
+    pub(crate) fn integers(&mut self, faults: &mut Faults<'_>) -> Vec<(String, i64)> {
+        let mut found = Vec::new();
+        for (key, value) in std::mem::take(&mut self.table) {
+            let start = key.span().start;
+            let line = faults.line_of(start);
+            let name = key.into_inner().into_owned();
+            let number = match value.get_ref() {
+                DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix()).ok(),
+                DeValue::Boolean(b) => Some(i64::from(*b)),
+                _ => None,
+            };
+            match number {
+                Some(number) => found.push((start, name, number)),
+                None => faults.add(line, wrong(&name, "a whole number, true or false")),
+            }
+        }
+        found.sort_by_key(|(start, _, _)| *start);
+        found.into_iter().map(|(_, n, v)| (n, v)).collect()
+    }
+
     /// Reports what was not taken.
     pub(crate) fn finish(self, faults: &mut Faults<'_>) {
         for key in self.table.keys() {

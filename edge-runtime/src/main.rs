@@ -9,6 +9,8 @@ mod capture;
 mod classify;
 mod clock;
 mod detect;
+mod doctor;
+mod exercise;
 mod journal;
 mod line;
 mod memory;
@@ -27,6 +29,7 @@ use actuate::{Gates, PinGates};
 use anyhow::bail;
 use boards::{Profile, SIMULATED};
 use capture::folder::FolderSource;
+use capture::reopening::Reopening;
 use capture::v4l2::V4l2Camera;
 use capture::{CaptureError, FrameSource};
 use clap::Parser;
@@ -50,6 +53,8 @@ enum Command {
     Run(run::Args),
     Replay(replay::Args),
     Detect(detect::Args),
+    Doctor(doctor::Args),
+    Exercise(exercise::Args),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +64,8 @@ fn main() -> ExitCode {
         Command::Run(args) => run_on_board(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Detect(args) => detect::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Exercise(args) => exercise::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,7 +117,11 @@ fn open_camera(board: &Profile, args: &run::Args) -> Result<Box<dyn FrameSource>
              device under [camera] in the board file";
         return Err(CaptureError::Failed(message.to_owned()));
     }
-    Ok(Box::new(V4l2Camera::open(board.camera(), clock)?))
+    let (camera, on) = (board.camera().clone(), clock.clone());
+    let open = move || -> Result<Box<dyn FrameSource>, CaptureError> {
+        Ok(Box::new(V4l2Camera::open(&camera, on.clone())?))
+    };
+    Ok(Box::new(Reopening::new(Box::new(open), clock)?))
 }
 
 fn open_sensors(board: &Profile) -> Result<Box<dyn Sensors>, Vec<String>> {

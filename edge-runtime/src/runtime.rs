@@ -58,7 +58,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// The sensors' thread looks up this often even if nothing is said.
 const SENSE: Duration = Duration::from_millis(50);
 /// Without a frame for this long the camera counts as lost.
-const CAMERA_TIMEOUT: Duration = Duration::from_secs(1);
+const CAMERA_TIMEOUT_US: i64 = 1_000_000;
 /// Views that wait to be classified or are being classified.
 const VIEWS: usize = 2;
 /// Frames in use at the same time at the most: one being taken, one waiting, one being looked at,
@@ -203,8 +203,10 @@ fn capture(
     clock: &Clock,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let mut silent = Duration::ZERO;
     let timeout = Duration::from_millis(100);
+    let mut last_us = clock.now_us();
+    let mut lost = false;
+    let (mut first, mut next_sequence) = (true, 0);
     while !stop.load(Ordering::Acquire) {
         let mut frame = inbox.spare();
         let Some(writable) = Arc::get_mut(&mut frame) else {
@@ -212,15 +214,18 @@ fn capture(
         };
         match source.next_frame(writable, timeout) {
             Ok(()) => {
-                silent = Duration::ZERO;
-                inbox.put_frame(frame);
+                (last_us, lost) = (clock.now_us(), false);
+                // A camera that was opened again counts from the start.
+                let missing = frame.sequence.saturating_sub(next_sequence);
+                next_sequence = frame.sequence + 1;
+                inbox.put_frame(frame, if first { 0 } else { missing });
+                first = false;
             }
-            Err(CaptureError::TimedOut(waited)) => {
+            Err(CaptureError::TimedOut(_)) => {
                 inbox.give_back(frame);
-                let before = silent;
-                silent += waited;
-                if before < CAMERA_TIMEOUT && silent >= CAMERA_TIMEOUT {
-                    let t_us = clock.now_us();
+                let t_us = clock.now_us();
+                if !lost && t_us - last_us >= CAMERA_TIMEOUT_US {
+                    lost = true;
                     inbox.put(Event::CameraLost { t_us });
                 }
             }

@@ -100,6 +100,56 @@ pub(crate) fn libclang_path() -> Option<PathBuf> {
     })
 }
 
+/// Installs packages that we only know by Debian's names.
+pub(crate) fn debian_packages(packages: &[&str]) -> Result<(), String> {
+    if !on_path("apt-get") {
+        return Err(format!(
+            "missing, and only installed by us on Debian and its kin: {}",
+            packages.join(", ")
+        ));
+    }
+    eprintln!("installing: {}", packages.join(" "));
+    let _ = run(as_root("apt-get").args(["update", "--quiet"]));
+    run(as_root("apt-get")
+        .args([
+            "install",
+            "--yes",
+            "--quiet",
+            "--no-install-recommends",
+            "--no-remove",
+        ])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// As [`debian_packages`], from the backports to Debian 12, which this run alone looks into.
+pub(crate) fn debian_backports(packages: &[&str]) -> Result<(), String> {
+    const SUITE: &str = "bookworm-backports";
+    let folder = cache_dir().join("backports");
+    std::fs::create_dir_all(folder.join("lists/partial")).map_err(|e| e.to_string())?;
+    let sources = folder.join("sources.list");
+    let line = format!(
+        "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
+         http://deb.debian.org/debian {SUITE} main\n"
+    );
+    std::fs::write(&sources, line).map_err(|e| e.to_string())?;
+    let apt = || {
+        let mut command = as_root("apt-get");
+        command
+            .arg("-o")
+            .arg(format!("Dir::Etc::sourcelist={}", sources.display()))
+            .arg("-o")
+            .arg(format!("Dir::State::lists={}/lists", folder.display()))
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    run(apt().args(["update", "--quiet=2"]))?;
+    run(apt()
+        .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+        .args(["--no-remove", "--target-release", SUITE])
+        .args(packages))
+}
+
 /// A Python interpreter with ONNX Runtime, in an environment of its own.
 pub(crate) fn python_reference() -> Result<PathBuf, String> {
     let environment = cache_dir().join("python");
@@ -203,7 +253,7 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     Ok(program)
 }
 
-fn on_path(program: &str) -> bool {
+pub(crate) fn on_path(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }

@@ -2,8 +2,11 @@
 //!
 //! Nothing but the standard library, so that the first command on a fresh machine starts at once.
 
+mod cross;
+mod debian;
 mod install;
 mod stage;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -19,6 +22,8 @@ Commands:
   demo [ARG...]   Build edge-runtime and sort 200 drawn items on a simulated belt.
                   ARGs go to `edge-runtime simulate`, e.g. `cargo xtask demo --rate 120`
   test [FILTER]   Install what the tests need, build everything, run every test
+  cross           Build edge-runtime for 64-bit ARM boards, in one static file
+  vm-test         Run edge-runtime with the kernel's test camera and GPIO chip in a virtual machine
   lint            clippy with warnings denied, rustfmt, cargo deny
   bundle [DIR]    Train the bundle in models/bundles again from drawn items (minutes)
   help            This text
@@ -33,6 +38,8 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("demo") => demo(rest),
         Some("test") => test(rest),
+        Some("cross") => cross(),
+        Some("vm-test") => vm_test(),
         Some("lint") => lint(),
         Some("bundle") => bundle(rest),
         None | Some("help" | "-h" | "--help") => {
@@ -92,6 +99,30 @@ fn test(filter: &[String]) -> Result<(), String> {
             .env("SORTLINE_PYTHON", &reference)
             .env("SORTLINE_PRETRAINED", &weights))
     })?;
+    stages.print();
+    Ok(())
+}
+
+fn cross() -> Result<(), String> {
+    let mut stages = Stages::new("cross");
+    stages.run("compiler for the boards", cross::tools)?;
+    let program = stages.run(
+        "build edge-runtime (the first time compiles tract: minutes)",
+        cross::build,
+    )?;
+    stages.run("what it needs", || cross::describe(&program))?;
+    stages.print();
+    Ok(())
+}
+
+fn vm_test() -> Result<(), String> {
+    let mut stages = Stages::new("vm-test");
+    stages.run("compiler for the boards", cross::tools)?;
+    stages.run("QEMU", vm::tools)?;
+    let kernel = stages.run("kernel and its test devices", vm::Kernel::fetch)?;
+    let program = stages.run("build edge-runtime", cross::build)?;
+    let image = stages.run("pack", || kernel.pack(&program))?;
+    stages.run("run", || kernel.boot(&image))?;
     stages.print();
     Ok(())
 }
@@ -224,6 +255,19 @@ fn run(mut command: impl std::borrow::BorrowMut<Command>) -> Result<(), String> 
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{name} ended with {status}")),
+        Err(error) => Err(format!("{name} cannot be started: {error}")),
+    }
+}
+
+/// Runs a command to its end; gives what it wrote to its output.
+fn output(mut command: impl std::borrow::BorrowMut<Command>) -> Result<String, String> {
+    let command = command.borrow_mut();
+    let name = Path::new(command.get_program()).display().to_string();
+    match command.stderr(std::process::Stdio::inherit()).output() {
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+        Ok(output) => Err(format!("{name} ended with {}", output.status)),
         Err(error) => Err(format!("{name} cannot be started: {error}")),
     }
 }

@@ -224,6 +224,27 @@ fn a_belt_that_contradicts_itself_is_a_fault() {
 }
 
 #[test]
+fn controls_of_the_camera_are_whole_numbers_in_the_order_of_the_file() {
+    let with = |value: &str| {
+        let controls =
+            format!("[camera.controls]\n\"Gain, Digital\" = 0x10\nFocus = {value}\n[belt]");
+        GOOD.replacen("[belt]", &controls, 1)
+    };
+    let profile = Profile::from_toml("t.toml", &with("false")).unwrap();
+    let expect = [("Gain, Digital".to_owned(), 16), ("Focus".to_owned(), 0)];
+    assert_eq!(profile.camera().controls, expect);
+    let negative = Profile::from_toml("t.toml", &with("-5")).unwrap();
+    assert_eq!(negative.camera().controls[1].1, -5);
+    for wrong in ["1.5", "\"auto\""] {
+        let problem = Problem::WrongType {
+            key: "Focus".into(),
+            expected: "a whole number, true or false",
+        };
+        assert_eq!(faults_of(&with(wrong)), [Fault { line: 11, problem }]);
+    }
+}
+
+#[test]
 fn all_faults_are_reported_at_once() {
     let text = GOOD
         .replacen("rate_hz = 30", "rate_hz = \"fast\"", 1)

@@ -1,32 +1,157 @@
 //! From a camera's pixel formats to packed RGB.
 
-/// Converts packed YUYV (two pixels in four bytes, ITU-R BT.601, limited range) to RGB.
+/// A pixel format of V4L2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pixels {
+    Rgb,
+    Bgr,
+    Yuyv,
+    Nv12,
+    Grey,
+    Mjpeg,
+}
+
+impl Pixels {
+    /// What is understood, the cheapest to convert first; pictures without colour last.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Rgb,
+        Self::Bgr,
+        Self::Yuyv,
+        Self::Nv12,
+        Self::Mjpeg,
+        Self::Grey,
+    ];
+
+    /// Its four-character code.
+    pub(crate) fn code(self) -> &'static [u8; 4] {
+        match self {
+            Self::Rgb => b"RGB3",
+            Self::Bgr => b"BGR3",
+            Self::Yuyv => b"YUYV",
+            Self::Nv12 => b"NV12",
+            Self::Grey => b"GREY",
+            Self::Mjpeg => b"MJPG",
+        }
+    }
+
+    /// Bytes of a row without padding; of NV12, a row of its luma.
+    pub(crate) fn row_bytes(self, width: usize) -> usize {
+        match self {
+            Self::Rgb | Self::Bgr => width * 3,
+            Self::Yuyv => width.next_multiple_of(2) * 2,
+            Self::Nv12 => width.next_multiple_of(2),
+            Self::Grey => width,
+            Self::Mjpeg => 0,
+        }
+    }
+
+    /// Bytes of a whole picture with rows of `stride` bytes; 0 for formats that are compressed.
+    pub(crate) fn picture_bytes(self, stride: usize, (width, height): (usize, usize)) -> usize {
+        let rows = match self {
+            Self::Mjpeg => return 0,
+            Self::Nv12 => height + height.div_ceil(2),
+            _ => height,
+        };
+        rows.saturating_sub(1) * stride + self.row_bytes(width)
+    }
+}
+
+/// Converts a picture to rows of `width * 3` bytes. Colour is ITU-R BT.601 in limited range.
 ///
-/// `yuyv` holds rows of `stride` bytes; `rgb` holds rows of `width * 3` bytes. An odd last column
-/// takes its colour from its own pair.
-pub(crate) fn yuyv_to_rgb(yuyv: &[u8], stride: usize, width: usize, rgb: &mut [u8]) {
-    let rows = yuyv.chunks(stride).zip(rgb.chunks_exact_mut(width * 3));
-    for (source, target) in rows {
-        for (pair, pixels) in source.chunks_exact(4).zip(target.chunks_mut(6)) {
-            let [y0, u, y1, v] = [pair[0], pair[1], pair[2], pair[3]].map(i32::from);
-            let (u, v) = (u - 128, v - 128);
-            for (y, pixel) in [y0, y1].into_iter().zip(pixels.chunks_exact_mut(3)) {
-                let luma = 298 * (y - 16) + 128;
-                let channel = |sum: i32| (sum >> 8).clamp(0, 255) as u8;
-                pixel[0] = channel(luma + 409 * v);
-                pixel[1] = channel(luma - 100 * u - 208 * v);
-                pixel[2] = channel(luma + 516 * u);
-            }
+/// Returns `false`, with `rgb` half written at the most, when `data` is no such picture.
+pub(crate) fn to_rgb(
+    pixels: Pixels,
+    data: &[u8],
+    stride: usize,
+    (width, height): (usize, usize),
+    rgb: &mut [u8],
+) -> bool {
+    let row = pixels.row_bytes(width);
+    let short = data.len() < pixels.picture_bytes(stride, (width, height)) || stride < row;
+    if short || rgb.len() != width * height * 3 {
+        return false;
+    }
+    if pixels == Pixels::Mjpeg {
+        return jpeg_to_rgb(data, (width, height), rgb);
+    }
+    if rgb.is_empty() {
+        return true;
+    }
+    let chroma = data.get(stride * height..).unwrap_or_default();
+    let rows = data.chunks(stride).zip(rgb.chunks_exact_mut(width * 3));
+    for (n, (source, target)) in rows.enumerate() {
+        match pixels {
+            Pixels::Rgb => target.copy_from_slice(&source[..row]),
+            Pixels::Bgr => bgr_row(source, target),
+            Pixels::Yuyv => yuyv_row(source, target),
+            Pixels::Nv12 => nv12_row(source, &chroma[n / 2 * stride..], target),
+            Pixels::Grey => grey_row(source, target),
+            Pixels::Mjpeg => {}
+        }
+    }
+    true
+}
+
+fn bgr_row(bgr: &[u8], rgb: &mut [u8]) {
+    for (from, to) in bgr.chunks_exact(3).zip(rgb.chunks_exact_mut(3)) {
+        to.copy_from_slice(&[from[2], from[1], from[0]]);
+    }
+}
+
+/// Two pixels in four bytes: luma, blue, luma, red.
+fn yuyv_row(yuyv: &[u8], rgb: &mut [u8]) {
+    for (pair, pixels) in yuyv.chunks_exact(4).zip(rgb.chunks_mut(6)) {
+        let colour = Colour::new(pair[1], pair[3]);
+        for (y, pixel) in [pair[0], pair[2]]
+            .into_iter()
+            .zip(pixels.chunks_exact_mut(3))
+        {
+            pixel.copy_from_slice(&colour.with_luma(y));
         }
     }
 }
 
-/// Copies rows of RGB that may be padded.
-pub(crate) fn rows_to_rgb(source: &[u8], stride: usize, width: usize, rgb: &mut [u8]) {
-    for (from, to) in source.chunks(stride).zip(rgb.chunks_exact_mut(width * 3)) {
-        if from.len() >= to.len() {
-            to.copy_from_slice(&from[..to.len()]);
+/// A row of luma, and a row of blue and red in turn that two rows of two pixels share.
+fn nv12_row(luma: &[u8], chroma: &[u8], rgb: &mut [u8]) {
+    let pairs = luma.chunks_exact(2).zip(chroma.chunks_exact(2));
+    for ((ys, colour), pixels) in pairs.zip(rgb.chunks_mut(6)) {
+        let colour = Colour::new(colour[0], colour[1]);
+        for (y, pixel) in ys.iter().zip(pixels.chunks_exact_mut(3)) {
+            pixel.copy_from_slice(&colour.with_luma(*y));
         }
+    }
+}
+
+fn grey_row(grey: &[u8], rgb: &mut [u8]) {
+    for (value, pixel) in grey.iter().zip(rgb.chunks_exact_mut(3)) {
+        pixel.fill(*value);
+    }
+}
+
+fn jpeg_to_rgb(data: &[u8], (width, height): (usize, usize), rgb: &mut [u8]) -> bool {
+    let Ok(image) = image::load_from_memory_with_format(data, image::ImageFormat::Jpeg) else {
+        return false;
+    };
+    let image = image.into_rgb8();
+    let fits = (image.width() as usize, image.height() as usize) == (width, height);
+    if fits {
+        rgb.copy_from_slice(&image);
+    }
+    fits
+}
+
+/// What two differences of colour add to red, green and blue, times 256.
+struct Colour([i32; 3]);
+
+impl Colour {
+    fn new(blue: u8, red: u8) -> Self {
+        let (u, v) = (i32::from(blue) - 128, i32::from(red) - 128);
+        Self([409 * v, -100 * u - 208 * v, 516 * u])
+    }
+
+    fn with_luma(&self, y: u8) -> [u8; 3] {
+        let luma = 298 * (i32::from(y) - 16) + 128;
+        self.0.map(|c| ((luma + c) >> 8).clamp(0, 255) as u8)
     }
 }
 
@@ -47,34 +172,75 @@ mod tests {
         rgb.map(|c| c.clamp(0.0, 255.0))
     }
 
+    /// The pixel at (x, y), from the definition of the format.
+    fn pixel(
+        pixels: Pixels,
+        data: &[u8],
+        stride: usize,
+        height: usize,
+        at: (usize, usize),
+    ) -> [f64; 3] {
+        let (x, y) = at;
+        let row = &data[y * stride..];
+        let packed = |n: usize| f64::from(row[x * 3 + n]);
+        match pixels {
+            Pixels::Rgb => [packed(0), packed(1), packed(2)],
+            Pixels::Bgr => [packed(2), packed(1), packed(0)],
+            Pixels::Grey => [f64::from(row[x]); 3],
+            Pixels::Yuyv => reference(row[x * 2], row[x / 2 * 4 + 1], row[x / 2 * 4 + 3]),
+            Pixels::Nv12 => {
+                let chroma = &data[(height + y / 2) * stride + x / 2 * 2..];
+                reference(row[x], chroma[0], chroma[1])
+            }
+            Pixels::Mjpeg => unreachable!("has no pixels in the open"),
+        }
+    }
+
     proptest! {
         #[test]
-        fn yuyv_is_close_to_the_standard(y0: u8, u: u8, y1: u8, v: u8) {
-            let mut rgb = [0u8; 6];
-            yuyv_to_rgb(&[y0, u, y1, v], 4, 2, &mut rgb);
-            for (y, pixel) in [y0, y1].into_iter().zip(rgb.chunks(3)) {
-                for (found, expect) in pixel.iter().zip(reference(y, u, v)) {
-                    prop_assert!((f64::from(*found) - expect).abs() <= 1.5);
+        fn every_format_is_close_to_its_definition(
+            format in 0..5_usize, width in 1..9_usize, height in 1..6_usize, padding in 0..5_usize,
+            bytes in proptest::collection::vec(any::<u8>(), 400),
+        ) {
+            let open = Pixels::ALL.into_iter().filter(|p| *p != Pixels::Mjpeg);
+            let pixels = open.clone().nth(format).unwrap();
+            let stride = pixels.row_bytes(width) + padding;
+            let data = &bytes[..pixels.picture_bytes(stride, (width, height))];
+            let mut rgb = vec![0; width * height * 3];
+            prop_assert!(to_rgb(pixels, data, stride, (width, height), &mut rgb));
+            for y in 0..height {
+                for x in 0..width {
+                    let expect = pixel(pixels, data, stride, height, (x, y));
+                    let found = &rgb[(y * width + x) * 3..][..3];
+                    for (found, expect) in found.iter().zip(expect) {
+                        prop_assert!((f64::from(*found) - expect).abs() <= 1.5, "{pixels:?}");
+                    }
                 }
             }
+        }
+
+        #[test]
+        fn whatever_comes_is_taken_or_refused(
+            format in 0..6_usize, width in 0..9_usize, height in 0..6_usize, stride in 0..40_usize,
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let mut rgb = vec![0; width * height * 3];
+            let taken = to_rgb(Pixels::ALL[format], &bytes, stride, (width, height), &mut rgb);
+            let needed = Pixels::ALL[format].picture_bytes(stride, (width, height));
+            prop_assert!(!taken || bytes.len() >= needed);
         }
     }
 
     #[test]
-    fn padding_at_the_end_of_rows_is_left_out() {
-        let mut rgb = [0u8; 6];
-        rows_to_rgb(&[1, 2, 3, 9, 4, 5, 6, 9], 4, 1, &mut rgb);
-        assert_eq!(rgb, [1, 2, 3, 4, 5, 6]);
-        let grey = [[126, 128, 126, 128], [0; 4], [126, 128, 126, 128]].concat();
-        let mut rgb = [0u8; 12];
-        yuyv_to_rgb(&grey, 8, 2, &mut rgb);
-        assert!(rgb.iter().all(|v| *v == 128), "{rgb:?}");
-    }
-
-    #[test]
-    fn short_buffers_leave_the_rest_alone() {
-        let mut rgb = [7u8; 12];
-        yuyv_to_rgb(&[126, 128, 126, 128, 0], 4, 2, &mut rgb);
-        assert_eq!(rgb[6..], [7; 6]);
+    fn a_jpeg_of_another_size_or_none_at_all_is_refused() {
+        let mut jpeg = std::io::Cursor::new(Vec::new());
+        let grey = image::RgbImage::from_pixel(16, 8, image::Rgb([100; 3]));
+        grey.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+        let jpeg = jpeg.into_inner();
+        let mut rgb = vec![0; 16 * 8 * 3];
+        assert!(to_rgb(Pixels::Mjpeg, &jpeg, 0, (16, 8), &mut rgb));
+        assert!(rgb.iter().all(|v| v.abs_diff(100) <= 2));
+        assert!(!to_rgb(Pixels::Mjpeg, &jpeg, 0, (8, 16), &mut rgb));
+        assert!(!to_rgb(Pixels::Mjpeg, &jpeg[..20], 0, (16, 8), &mut rgb));
     }
 }

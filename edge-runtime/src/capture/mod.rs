@@ -1,7 +1,9 @@
 //! Where frames come from.
 
+mod controls;
 mod convert;
 pub(crate) mod folder;
+pub(crate) mod reopening;
 pub(crate) mod simulated;
 pub(crate) mod v4l2;
 

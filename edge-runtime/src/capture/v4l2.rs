@@ -1,13 +1,14 @@
 //! Cameras through Video4Linux: memory-mapped streaming, every wait with a time-out.
 
-use super::convert::{rows_to_rgb, yuyv_to_rgb};
+use super::controls;
+use super::convert::{Pixels, to_rgb};
 use super::{CaptureError, Frame, FrameSource};
 use crate::clock::Clock;
 use boards::Camera;
 use image::RgbImage;
 use std::path::Path;
-use std::time::Duration;
-use v4l::buffer::{Flags, Type};
+use std::time::{Duration, Instant};
+use v4l::buffer::{Flags, Metadata, Type};
 use v4l::io::mmap::Stream;
 use v4l::io::traits::CaptureStream;
 use v4l::video::Capture;
@@ -25,22 +26,11 @@ pub(crate) struct V4l2Camera {
     clock: Clock,
 }
 
-/// What is understood, the cheapest to convert first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pixels {
-    Rgb,
-    Yuyv,
-    Mjpeg,
-}
-
-const FORMATS: [(Pixels, &[u8; 4]); 3] = [
-    (Pixels::Rgb, b"RGB3"),
-    (Pixels::Yuyv, b"YUYV"),
-    (Pixels::Mjpeg, b"MJPG"),
-];
 /// Buffers in the driver's queue.
 const BUFFERS: u32 = 4;
 const MOST_BUFFERS: usize = 32;
+/// A driver's time stamp that is older is not believed.
+const OLDEST_US: i64 = 1_000_000;
 
 impl V4l2Camera {
     /// Opens the board's camera and agrees on size, rate and pixel format.
@@ -52,10 +42,8 @@ impl V4l2Camera {
         let device = Device::with_path(&name)
             .map_err(|e| fail(&name, format_args!("cannot open it: {e}; {}", others())))?;
         let (pixels, stride) = agree(&device, camera).map_err(|e| fail(&name, e))?;
-        let rate_hz = camera.rate_hz.round() as u32;
-        if let Err(error) = device.set_params(&Parameters::with_fps(rate_hz)) {
-            eprintln!("warning: camera {name}: cannot set {rate_hz} frames/s: {error}");
-        }
+        agree_rate(&device, camera);
+        controls::set(&device, &camera.controls).map_err(|e| fail(&name, e))?;
         let stream = start(&device).map_err(|e| fail(&name, format_args!("cannot stream: {e}")))?;
         Ok(Self {
             stream,
@@ -67,25 +55,18 @@ impl V4l2Camera {
             name,
         })
     }
-}
 
-impl FrameSource for V4l2Camera {
-    fn next_frame(&mut self, frame: &mut Frame, timeout: Duration) -> Result<(), CaptureError> {
-        let wait_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        match self.stream.handle().poll(libc::POLLIN, wait_ms) {
-            Ok(0) => return Err(CaptureError::TimedOut(timeout)),
-            Ok(_) => {}
-            Err(error) => return Err(fail(&self.name, error)),
-        }
-        // A frame is there: this hands back the buffer of the last one and takes it at once.
+    /// The pixel format that was agreed on.
+    pub(crate) fn pixels(&self) -> Pixels {
+        self.pixels
+    }
+
+    /// Takes a frame that is there already; `false` if it was damaged on the way.
+    fn take(&mut self, frame: &mut Frame, timeout: Duration) -> std::io::Result<bool> {
+        // This hands back the buffer of the last frame and takes the new one at once.
         self.stream.set_timeout(timeout);
-        let (data, meta) = self.stream.next().map_err(|e| fail(&self.name, e))?;
-        let monotonic = meta.flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC;
-        frame.captured_us = if monotonic {
-            meta.timestamp.sec * 1_000_000 + meta.timestamp.usec
-        } else {
-            self.clock.now_us()
-        };
+        let (data, meta) = self.stream.next()?;
+        frame.captured_us = captured_us(meta, self.clock.now_us());
         frame.sequence = meta.sequence.into();
         let used = (meta.bytesused as usize).min(data.len());
         let data = if used == 0 { data } else { &data[..used] };
@@ -93,20 +74,38 @@ impl FrameSource for V4l2Camera {
         if frame.image.dimensions() != (width, height) {
             frame.image = RgbImage::new(width, height);
         }
-        match self.pixels {
-            Pixels::Rgb => rows_to_rgb(data, self.stride, width as usize, &mut frame.image),
-            Pixels::Yuyv => yuyv_to_rgb(data, self.stride, width as usize, &mut frame.image),
-            Pixels::Mjpeg => {
-                // A frame that was damaged on the way looks like the one before.
-                let decoded = image::load_from_memory_with_format(data, image::ImageFormat::Jpeg);
-                if let Ok(image) = decoded.map(|i| i.into_rgb8())
-                    && image.dimensions() == (width, height)
-                {
-                    frame.image = image;
-                }
+        let size = (width as usize, height as usize);
+        Ok(!meta.flags.contains(Flags::ERROR)
+            && to_rgb(self.pixels, data, self.stride, size, &mut frame.image))
+    }
+}
+
+impl FrameSource for V4l2Camera {
+    fn next_frame(&mut self, frame: &mut Frame, timeout: Duration) -> Result<(), CaptureError> {
+        let end = Instant::now() + timeout;
+        loop {
+            let wait = end.saturating_duration_since(Instant::now());
+            let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+            match self.stream.handle().poll(libc::POLLIN, wait_ms) {
+                Ok(0) => return Err(CaptureError::TimedOut(timeout)),
+                Ok(_) => {}
+                Err(error) => return Err(fail(&self.name, error)),
+            }
+            if self.take(frame, timeout).map_err(|e| fail(&self.name, e))? {
+                return Ok(());
             }
         }
-        Ok(())
+    }
+}
+
+/// The driver's time stamp where it is on our clock and can be true, else the time of arrival.
+fn captured_us(meta: &Metadata, now_us: i64) -> i64 {
+    let stamp_us = meta.timestamp.sec * 1_000_000 + meta.timestamp.usec;
+    let monotonic = meta.flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC;
+    if monotonic && (now_us - OLDEST_US..=now_us).contains(&stamp_us) {
+        stamp_us
+    } else {
+        now_us
     }
 }
 
@@ -136,16 +135,16 @@ fn agree(device: &Device, camera: &Camera) -> Result<(Pixels, usize), String> {
     let offered = device
         .enum_formats()
         .map_err(|e| format!("it is no camera: {e}; {}", others()))?;
-    let known =
-        |(_, code): &&(Pixels, &[u8; 4])| offered.iter().any(|f| f.fourcc == FourCC::new(code));
-    let Some((pixels, code)) = FORMATS.iter().find(known) else {
+    let offers = |p: &Pixels| offered.iter().any(|f| f.fourcc == FourCC::new(p.code()));
+    let Some(pixels) = Pixels::ALL.into_iter().find(offers) else {
         let list: Vec<String> = offered.iter().map(|f| f.fourcc.to_string()).collect();
-        let list = list.join(", ");
-        return Err(format!("it gives {list}, but RGB3, YUYV or MJPG is needed"));
+        let known = Pixels::ALL.map(|p| FourCC::new(p.code()).to_string());
+        let (list, known) = (list.join(", "), known.join(", "));
+        return Err(format!("it gives {list}, but one of {known} is needed"));
     };
     let mut wanted = device.format().map_err(|e| e.to_string())?;
     (wanted.width, wanted.height) = (camera.width_px, camera.height_px);
-    wanted.fourcc = FourCC::new(code);
+    wanted.fourcc = FourCC::new(pixels.code());
     let given = device.set_format(&wanted).map_err(|e| e.to_string())?;
     if (given.width, given.height, given.fourcc) != (wanted.width, wanted.height, wanted.fourcc) {
         return Err(format!(
@@ -153,12 +152,29 @@ fn agree(device: &Device, camera: &Camera) -> Result<(Pixels, usize), String> {
             given.width, given.height, given.fourcc, wanted.width, wanted.height
         ));
     }
-    let bytes = match pixels {
-        Pixels::Rgb => 3,
-        Pixels::Yuyv | Pixels::Mjpeg => 2,
-    };
-    let packed = given.width as usize * bytes;
-    Ok((*pixels, (given.stride as usize).max(packed)))
+    let packed = pixels.row_bytes(given.width as usize);
+    Ok((pixels, (given.stride as usize).max(packed)))
+}
+
+/// Asks for the board's rate; one that is not kept is said, not refused.
+fn agree_rate(device: &Device, camera: &Camera) {
+    let name = &camera.device;
+    let wanted_hz = camera.rate_hz.round() as u32;
+    match device.set_params(&Parameters::with_fps(wanted_hz)) {
+        Ok(given) => {
+            let interval = given.interval;
+            let given_hz = f64::from(interval.denominator) / f64::from(interval.numerator.max(1));
+            if (given_hz - camera.rate_hz).abs() > camera.rate_hz * 0.05 {
+                eprintln!(
+                    "warning: camera {name}: gives {given_hz:.1} frames/s, the board asks for {}",
+                    camera.rate_hz
+                );
+            }
+        }
+        Err(error) => {
+            eprintln!("warning: camera {name}: cannot set {wanted_hz} frames/s: {error}");
+        }
+    }
 }
 
 /// What else could be named as the camera.

@@ -66,9 +66,10 @@ impl Inbox {
         }
     }
 
-    /// Puts the newest frame in the place of one that still waits.
-    pub(crate) fn put_frame(&self, frame: Arc<Frame>) {
+    /// Puts the newest frame in the place of one that still waits; `missing` were lost on the way here.
+    pub(crate) fn put_frame(&self, frame: Arc<Frame>, missing: u64) {
         let mut state = self.lock();
+        state.dropped += missing;
         if let Some(older) = state.frame.replace(frame) {
             state.dropped += 1;
             state.spare.push(older);

@@ -43,7 +43,7 @@ pub(crate) fn lock_memory() -> Result<(), String> {
     let known = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) } == 0;
     // SAFETY: geteuid always succeeds and touches no memory.
     let is_root = unsafe { libc::geteuid() } == 0;
-    if !is_root && !(known && limit.rlim_cur == libc::RLIM_INFINITY) {
+    if !(is_root || known && limit.rlim_cur == libc::RLIM_INFINITY) {
         return Err(format!(
             "memory is not locked (this user may lock {} kB): {advice}",
             limit.rlim_cur / 1024

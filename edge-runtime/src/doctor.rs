@@ -1,0 +1,232 @@
+//! `edge-runtime doctor`: whether this machine has what a board file asks for.
+
+use crate::actuate::gpio::{find, not_found};
+use crate::capture::v4l2::V4l2Camera;
+use crate::capture::{Frame, FrameSource};
+use crate::clock::Clock;
+use crate::line::Event;
+use crate::run::say;
+use crate::runtime::realtime;
+use anyhow::bail;
+use boards::{GpioLine, Profile, SIMULATED};
+use gpiocdev::chip::{Chip, chips};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Say what of a board is there, what is not, and what to do about it.
+///
+/// Nothing is moved. Ends with failure when something is missing without which the board cannot sort.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  edge-runtime doctor --board boards/profiles/raspberry-pi-4.toml")]
+pub(crate) struct Args {
+    /// The board profile: what is wired where
+    #[arg(long, value_name = "FILE")]
+    board: PathBuf,
+}
+
+/// How long the camera is watched.
+const WATCH: Duration = Duration::from_secs(2);
+/// Less than this share of the rate that the board asks for is a fault.
+const RATE_SHARE: f64 = 0.8;
+
+/// What was found, said as it is found.
+#[derive(Default)]
+struct Report {
+    faults: usize,
+}
+
+impl Report {
+    fn good(&self, what: &str) {
+        say(&format!("ok     {what}"));
+    }
+
+    fn note(&self, what: &str) {
+        say(&format!("note   {what}"));
+    }
+
+    fn fault(&mut self, what: &str) {
+        self.faults += 1;
+        say(&format!("FAULT  {what}"));
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let board = Profile::open(&args.board)?;
+    let mut report = Report::default();
+    report.good(&format!("board {}: {}", board.name(), args.board.display()));
+    camera(&board, &mut report);
+    lines(&board, &mut report);
+    stop_input(&board, &mut report);
+    machine(&mut report);
+    match report.faults {
+        0 => Ok(()),
+        1 => bail!("{}: 1 fault", args.board.display()),
+        n => bail!("{}: {n} faults", args.board.display()),
+    }
+}
+
+fn camera(board: &Profile, report: &mut Report) {
+    let wanted = board.camera();
+    if wanted.device == SIMULATED {
+        return report.note("the camera is the simulated one: use `edge-runtime simulate`");
+    }
+    let mut camera = match V4l2Camera::open(wanted, Clock::Monotonic) {
+        Ok(camera) => camera,
+        Err(error) => return report.fault(&error.to_string()),
+    };
+    let format = camera.pixels();
+    let mut frame = Frame::default();
+    let mut captured_us = Vec::new();
+    let mut sequences = Vec::new();
+    let begin = Instant::now();
+    while begin.elapsed() < WATCH {
+        match camera.next_frame(&mut frame, Duration::from_secs(1)) {
+            Ok(()) => {
+                captured_us.push(frame.captured_us);
+                sequences.push(frame.sequence);
+            }
+            Err(error) => return report.fault(&format!("camera {}: {error}", wanted.device)),
+        }
+    }
+    let (Some(first), Some(last)) = (captured_us.first(), captured_us.last()) else {
+        return report.fault(&format!("camera {}: no frame", wanted.device));
+    };
+    let taken = captured_us.len() - 1;
+    let rate_hz = taken as f64 * 1e6 / (last - first).max(1) as f64;
+    let span = sequences
+        .last()
+        .zip(sequences.first())
+        .map_or(0, |(l, f)| l - f);
+    let lost = span.saturating_sub(taken as u64);
+    let what = format!(
+        "camera {}: {}x{} {format:?}, {rate_hz:.1} frames/s, {lost} lost",
+        wanted.device, wanted.width_px, wanted.height_px
+    );
+    if rate_hz < wanted.rate_hz * RATE_SHARE {
+        return report.fault(&format!(
+            "{what}; the board asks for {}: more light (or a shorter exposure under \
+             [camera.controls]), a faster port, or a smaller picture",
+            wanted.rate_hz
+        ));
+    }
+    report.good(&what);
+}
+
+fn lines(board: &Profile, report: &mut Report) {
+    for path in chips().unwrap_or_default() {
+        match Chip::from_path(&path).and_then(|chip| chip.info()) {
+            Ok(info) => report.good(&format!(
+                "GPIO chip {}: {}, {} lines",
+                info.label,
+                path.display(),
+                info.num_lines
+            )),
+            Err(error) => report.note(&format!(
+                "{}: {error}; members of its group may open it (`ls -l`, then `usermod -aG`)",
+                path.display()
+            )),
+        }
+    }
+    let gates = board
+        .gates()
+        .iter()
+        .map(|g| (format!("gate {}", g.name), &g.line));
+    let eyes = board
+        .photo_eyes()
+        .iter()
+        .map(|e| (format!("photo-eye {}", e.name), &e.line.line));
+    let encoder = board
+        .encoder()
+        .map(|e| ("encoder".to_owned(), &e.line.line));
+    let stop = board
+        .emergency_stop()
+        .map(|s| ("emergency stop".to_owned(), &s.line));
+    for (name, line) in gates.chain(eyes).chain(encoder).chain(stop) {
+        match user_of(line) {
+            Ok(None) => report.good(&format!("{name}: {line}, free")),
+            Ok(Some(user)) => {
+                report.fault(&format!("{name}: {line} is held by {user}: end that first"))
+            }
+            Err(what) => report.fault(&format!("{name}: {line}: {what}")),
+        }
+    }
+}
+
+/// Who holds a line.
+fn user_of(line: &GpioLine) -> Result<Option<String>, String> {
+    let (path, offset) = find(line).ok_or_else(not_found)?;
+    let info = Chip::from_path(&path)
+        .and_then(|chip| chip.line_info(offset))
+        .map_err(|e| format!("{}: {e}", path.display()))?;
+    let name = || match info.consumer.is_empty() {
+        true => "the kernel".to_owned(),
+        false => info.consumer.clone(),
+    };
+    Ok(info.used.then(name))
+}
+
+fn stop_input(board: &Profile, report: &mut Report) {
+    if board.emergency_stop().is_none() {
+        return report.note(
+            "no emergency stop reaches the program: it must cut the gates' supply by itself",
+        );
+    }
+    let Ok(mut sensors) = crate::open_sensors(board) else {
+        return; // Said already, line by line.
+    };
+    let mut events = Vec::new();
+    match sensors.poll(Duration::ZERO, &mut events) {
+        Ok(()) if events.iter().any(|e| matches!(e, Event::Stop { .. })) => {
+            report.note("the emergency stop is pressed, or its wire is cut");
+        }
+        Ok(()) => report.good("the emergency stop lets the belt run"),
+        Err(error) => report.fault(&error.to_string()),
+    }
+}
+
+fn machine(report: &mut Report) {
+    let tried = std::thread::spawn(realtime::enter).join();
+    match tried {
+        Ok(Ok(())) => report.good("the gates' thread may have real-time priority"),
+        Ok(Err(message)) => report.note(&message),
+        Err(_) => report.note("real-time priority could not be tried"),
+    }
+    match realtime::lock_memory() {
+        Ok(()) => report.good("memory may be locked"),
+        Err(message) => report.note(&message),
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    report.good(&format!("{threads} CPUs; {}", cpu_features()));
+}
+
+/// What makes the classifier fast.
+#[cfg(target_arch = "aarch64")]
+fn cpu_features() -> String {
+    let has = |name, there: bool| format!("{name} {}", if there { "yes" } else { "no" });
+    [
+        has(
+            "dotprod",
+            std::arch::is_aarch64_feature_detected!("dotprod"),
+        ),
+        has("fp16", std::arch::is_aarch64_feature_detected!("fp16")),
+    ]
+    .join(", ")
+}
+
+/// What makes the classifier fast.
+#[cfg(target_arch = "x86_64")]
+fn cpu_features() -> String {
+    let has = |name, there: bool| format!("{name} {}", if there { "yes" } else { "no" });
+    [
+        has("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        has("avx512", std::arch::is_x86_feature_detected!("avx512f")),
+    ]
+    .join(", ")
+}
+
+/// What makes the classifier fast.
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+fn cpu_features() -> String {
+    std::env::consts::ARCH.to_owned()
+}
