@@ -31,7 +31,7 @@ use truth::Truth;
   edge-runtime detect --frames recorded/ --board boards/profiles/raspberry-pi-4.toml
   edge-runtime detect --frames belt/ --truth belt/via_region_data.json --mm-per-px 0.45 \\
       --belt-runs vertical --belt-area 190,0,1560,1080 --min-area-mm2 4000 \\
-      --shadow-share 0.8 --neck-share 0.85 --save-pictures seen/ --json seen.json")]
+      --shadow-share 0.8 --neck-share 0.9 --save-pictures seen/ --json seen.json")]
 pub(crate) struct Args {
     /// Folder of frames: PNG, JPEG, BMP or WebP of one size, in the order of their names
     #[arg(long, value_name = "DIR")]

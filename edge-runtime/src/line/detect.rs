@@ -17,7 +17,7 @@ use boards::Direction;
 use grid::{CellBox, Colour, Grid};
 use models::RgbView;
 use serde::{Deserialize, Serialize};
-use shape::{STEP, Sides};
+use shape::STEP;
 use split::{Cuts, Part, Splitter, disc_radius};
 use std::ops::Add;
 
@@ -240,11 +240,11 @@ impl State {
     fn tidy(&mut self, config: &DetectorConfig) {
         let cell_mm = config.mm_per_px * self.grid.factor as f64;
         let reach = |mm: f64| ((f64::from(STEP) * mm / 2.0 / cell_mm).round() as u16).max(STEP);
-        let (mask, distances) = (&mut self.mask, &mut self.distances);
-        shape::close(mask, self.grid, reach(config.close_mm), distances);
-        shape::fill_holes(mask, self.grid, &mut self.scratch, &mut self.stack);
-        shape::open(mask, self.grid, reach(config.open_mm), distances);
-        shape::distances(mask, true, self.grid, Sides::Closed, distances);
+        let (mask, scratch) = (&mut self.mask, &mut self.scratch);
+        shape::close(mask, self.grid, reach(config.close_mm), scratch);
+        shape::fill_holes(mask, self.grid, scratch, &mut self.stack);
+        shape::open(mask, self.grid, reach(config.open_mm), scratch);
+        shape::distances(mask, self.grid, &mut self.distances);
     }
 
     /// The parts of the mask, in the order in which a reader would meet them.

@@ -16,10 +16,10 @@ const CHANGE: u8 = 4;
 /// One cell in so many has to have changed for a frame to be worth keeping.
 const CHANGED_ONE_IN: usize = 500;
 /// Levels around the lane's, in every channel, within which a sample shows the belt.
-const BELT_LEVELS: f32 = 24.0;
+const BELT_LEVELS: u8 = 24;
 /// One sample in so many has to show the belt for it to be believed.
 const SUPPORT_ONE_IN: usize = 8;
-/// Every lane is relearned in this many frames.
+/// Every lane is relearned in the time between two kept frames, and at least this many.
 const REFRESH_FRAMES: usize = 32;
 /// Lights further from the learned one than this are not followed.
 const LIGHTS: [f32; 2] = [0.5, 2.0];
@@ -99,7 +99,7 @@ impl Belt {
         let lanes = if all {
             grid.lanes
         } else {
-            grid.lanes.div_ceil(REFRESH_FRAMES)
+            grid.lanes.div_ceil(REFRESH_FRAMES.max(due as usize))
         };
         for _ in 0..lanes {
             self.refresh(self.next_lane % grid.lanes, grid);
@@ -139,24 +139,26 @@ impl Belt {
         let (cells, start) = (grid.cells(), lane * grid.length);
         let lane_colour = self.lane_colour(start, grid);
         let rows = (0..self.kept).map(|s| s * cells + start);
-        let (mut squares, mut count) = (0.0, 0u32);
+        let (mut squares, mut count) = (0u64, 0u32);
         for x in 0..grid.length {
             let samples = rows.clone().map(|row| row + x);
             let mean = self
                 .agreed(lane_colour, samples.clone())
                 .or_else(|| self.most_common(samples.clone()))
                 .unwrap_or(lane_colour);
-            let middle = sum(&mean) / 3.0;
+            let middle = (sum(&mean) / 3.0 + 0.5) as u8;
             for index in samples {
-                let off = f32::from(self.levels[index]) - middle;
-                if off.abs() <= BELT_LEVELS {
-                    squares += off * off;
+                let off = self.levels[index].abs_diff(middle);
+                if off <= BELT_LEVELS {
+                    squares += u64::from(off) * u64::from(off);
                     count += 1;
                 }
             }
             self.mean[start + x] = mean;
         }
-        self.deviation[lane] = (squares / count.max(1) as f32).sqrt().max(MIN_DEVIATION);
+        self.deviation[lane] = (squares as f32 / count.max(1) as f32)
+            .sqrt()
+            .max(MIN_DEVIATION);
     }
 
     /// The most common level of each channel of a lane.
@@ -180,14 +182,23 @@ impl Belt {
     fn agreed(&self, lane: Colour, samples: impl Iterator<Item = usize> + Clone) -> Option<Colour> {
         let mut middle = lane;
         for _ in 0..2 {
-            let mut support = Support::default();
+            let near = middle.map(|c| (c + 0.5) as u8);
+            let (mut total, mut count) = ([0u32; 3], 0u32);
             for index in samples.clone() {
-                support.add(&middle, self.colours[index]);
+                let colour = self.colours[index];
+                let off = |c: usize| colour[c].abs_diff(near[c]);
+                if off(0).max(off(1)).max(off(2)) <= BELT_LEVELS {
+                    for (total, value) in total.iter_mut().zip(colour) {
+                        // At most samples times 255: wrapping is never seen, only faster.
+                        *total = total.wrapping_add(u32::from(value));
+                    }
+                    count += 1;
+                }
             }
-            if support.count as usize * SUPPORT_ONE_IN < self.kept {
+            if count == 0 || count as usize * SUPPORT_ONE_IN < self.kept {
                 return None;
             }
-            middle = support.mean()?;
+            middle = total.map(|t| t as f32 / count as f32);
         }
         Some(middle)
     }
@@ -237,30 +248,6 @@ fn most_common_level(counts: &[u32; 256], share: u32) -> f32 {
         }
     }
     best.1 as f32 / 2.0
-}
-
-/// The sum of the samples near a colour.
-#[derive(Default)]
-struct Support {
-    total: Colour,
-    count: u32,
-}
-
-impl Support {
-    fn add(&mut self, middle: &Colour, colour: [u8; 3]) {
-        let colour = colour.map(f32::from);
-        let near = |c: usize| (colour[c] - middle[c]).abs() <= BELT_LEVELS;
-        if near(0) && near(1) && near(2) {
-            for (total, value) in self.total.iter_mut().zip(colour) {
-                *total += value;
-            }
-            self.count += 1;
-        }
-    }
-
-    fn mean(&self) -> Option<Colour> {
-        (self.count > 0).then(|| self.total.map(|t| t / self.count as f32))
-    }
 }
 
 /// Where the narrowest range of `share` values begins. `None` where there are fewer.

@@ -10,27 +10,18 @@ pub(super) const STEP: u16 = 3;
 const DIAGONAL: u16 = 4;
 const FAR: u16 = u16::MAX - DIAGONAL;
 
-/// What the cells beyond the first and the last lane are taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sides {
-    /// Whatever their neighbours are.
-    Open,
-    /// Not in the shape.
-    Closed,
-}
-
-/// The distance of every cell equal to `value` to the nearest that is not, and 0 for the others.
-/// Beyond the lanes' ends the belt goes on, so that they are never the nearest.
-pub(super) fn distances(mask: &[bool], value: bool, grid: Grid, sides: Sides, out: &mut [u16]) {
+/// The distance of every set cell to the nearest that is not, and 0 for the others. Beyond the first
+/// and the last lane nothing is set. Beyond the lanes' ends the belt goes on, so that they are never
+/// the nearest.
+pub(super) fn distances(mask: &[bool], grid: Grid, out: &mut [u16]) {
     let (length, last) = (grid.length, grid.lanes.saturating_sub(1));
     for lane in 0..grid.lanes {
         let (done, rest) = out.split_at_mut(lane * length);
         let above = lane.checked_sub(1).map(|l| &done[l * length..]);
-        let at_side = sides == Sides::Closed && (lane == 0 || lane == last);
-        let most = if at_side { STEP } else { FAR };
-        for (x, cell) in mask[lane * length..][..length].iter().enumerate() {
+        let most = if lane == 0 || lane == last { STEP } else { FAR };
+        for (x, set) in mask[lane * length..][..length].iter().enumerate() {
             let mut nearest = 0;
-            if *cell == value {
+            if *set {
                 nearest = most;
                 if x > 0 {
                     nearest = nearest.min(rest[x - 1] + STEP);
@@ -55,10 +46,6 @@ pub(super) fn distances(mask: &[bool], value: bool, grid: Grid, sides: Sides, ou
             row[x] = below.map_or(nearest, |below| nearest.min(beside(below, x)));
         }
     }
-    // A shape without an edge has no distances that could be added to.
-    for distance in out.iter_mut() {
-        *distance = (*distance).min(FAR);
-    }
 }
 
 /// The least distance by way of the neighbouring lane.
@@ -73,23 +60,55 @@ fn beside(lane: &[u16], x: usize) -> u16 {
     nearest.min(FAR)
 }
 
-/// Closes gaps up to twice `reach`.
-pub(super) fn close(mask: &mut [bool], grid: Grid, reach: u16, scratch: &mut [u16]) {
-    spread(mask, true, grid, reach, scratch);
-    spread(mask, false, grid, reach, scratch);
+/// Closes gaps up to twice `reach`, a chamfer distance.
+pub(super) fn close(mask: &mut [bool], grid: Grid, reach: u16, scratch: &mut [bool]) {
+    spread(mask, grid, reach, scratch, |cell, other| *cell |= other);
+    spread(mask, grid, reach, scratch, |cell, other| *cell &= other);
 }
 
-/// Removes what is thinner than twice `reach`.
-pub(super) fn open(mask: &mut [bool], grid: Grid, reach: u16, scratch: &mut [u16]) {
-    spread(mask, false, grid, reach, scratch);
-    spread(mask, true, grid, reach, scratch);
+/// Removes what is thinner than twice `reach`, a chamfer distance.
+pub(super) fn open(mask: &mut [bool], grid: Grid, reach: u16, scratch: &mut [bool]) {
+    spread(mask, grid, reach, scratch, |cell, other| *cell &= other);
+    spread(mask, grid, reach, scratch, |cell, other| *cell |= other);
 }
 
-fn spread(mask: &mut [bool], value: bool, grid: Grid, reach: u16, scratch: &mut [u16]) {
-    distances(mask, !value, grid, Sides::Open, scratch);
-    for (cell, distance) in mask.iter_mut().zip(scratch.iter()) {
-        *cell = (*distance <= reach) == value;
+/// Merges into every cell all others within `reach`.
+fn spread(
+    mask: &mut [bool],
+    grid: Grid,
+    reach: u16,
+    scratch: &mut [bool],
+    merge: impl Fn(&mut bool, bool),
+) {
+    scratch.copy_from_slice(mask);
+    let rows = usize::from(reach / STEP);
+    for (lane, out) in mask.chunks_exact_mut(grid.length).enumerate() {
+        for row in lane.saturating_sub(rows)..(lane + rows + 1).min(grid.lanes) {
+            let from = &scratch[row * grid.length..][..grid.length];
+            let columns = columns_within(reach, row.abs_diff(lane) as u16).min(grid.length - 1);
+            for shift in 0..=columns {
+                let (left, right) = (grid.length - shift, shift);
+                out[right..]
+                    .iter_mut()
+                    .zip(from)
+                    .for_each(|(o, f)| merge(o, *f));
+                let shifted = &from[right..];
+                out[..left]
+                    .iter_mut()
+                    .zip(shifted)
+                    .for_each(|(o, f)| merge(o, *f));
+            }
+        }
     }
+}
+
+/// The most columns off that a cell so many rows off is within `reach`, if 0 columns off is.
+fn columns_within(reach: u16, rows: u16) -> usize {
+    let chamfer = |columns: u16| DIAGONAL * rows.min(columns) + STEP * rows.abs_diff(columns);
+    (0..=reach)
+        .take_while(|c| chamfer(*c) <= reach)
+        .count()
+        .saturating_sub(1)
 }
 
 /// Sets what is enclosed. Holes at the edge of the frame are not.

@@ -357,16 +357,40 @@ proptest! {
     fn distances_are_close_to_euclids(cells in prop::collection::vec(0u8..40, 300)) {
         let grid = Grid::new((20, 15), true);
         let mask: Vec<bool> = cells.iter().map(|c| *c > 0).collect();
-        prop_assume!(mask.contains(&false));
         let mut distances = vec![0; 300];
-        shape::distances(&mask, true, grid, Sides::Open, &mut distances);
+        shape::distances(&mask, grid, &mut distances);
         let place = |cell: usize| ((cell % 20) as f64, (cell / 20) as f64);
         for (cell, found) in distances.iter().enumerate() {
             let (x, y) = place(cell);
             let others = (0..300).filter(|c| !mask[*c]).map(place);
-            let nearest = others.map(|(u, v)| (u - x).hypot(v - y)).fold(f64::MAX, f64::min);
+            let off = others.map(|(u, v)| (u - x).hypot(v - y));
+            let side = if mask[cell] { (y + 1.0).min(15.0 - y) } else { 0.0 };
+            let nearest = off.fold(side, f64::min);
             let found = f64::from(*found) / f64::from(STEP);
             prop_assert!(found >= 0.94 * nearest && found <= 1.06 * nearest);
         }
+    }
+
+    #[test]
+    fn closing_and_opening_agree_with_distances(
+        cells in prop::collection::vec(0u8..12, 300), reach in 3u16..11,
+    ) {
+        let grid = Grid::new((20, 15), true);
+        let mask: Vec<bool> = cells.iter().map(|c| *c > 8).collect();
+        let chamfer = |a: usize, b: usize| {
+            let (x, y) = ((a % 20).abs_diff(b % 20), (a / 20).abs_diff(b / 20));
+            3 * x.max(y) + x.min(y)
+        };
+        let near = |mask: &[bool], value: bool| -> Vec<bool> {
+            let reaches = |a: usize, b: usize| mask[b] == value && chamfer(a, b) <= usize::from(reach);
+            (0..300).map(|a| (0..300).any(|b| reaches(a, b)) == value).collect()
+        };
+        let mut scratch = vec![false; 300];
+        let mut closed = mask.clone();
+        shape::close(&mut closed, grid, reach, &mut scratch);
+        prop_assert_eq!(closed, near(&near(&mask, true), false));
+        let mut opened = mask.clone();
+        shape::open(&mut opened, grid, reach, &mut scratch);
+        prop_assert_eq!(opened, near(&near(&mask, false), true));
     }
 }
