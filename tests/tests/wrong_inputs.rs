@@ -239,3 +239,36 @@ fn run_on_a_machine_without_the_devices_drives_nothing() {
         &["pi.toml"],
     );
 }
+
+#[test]
+fn detect_says_what_is_wrong() {
+    let folder = wrong_files();
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("truth.json"), "{}").expect("write");
+    fs::create_dir(at("mixed")).expect("mkdir");
+    for (name, side) in [("a.png", 16), ("b.png", 20)] {
+        let frame = image::RgbImage::new(side, side);
+        frame.save(at("mixed").join(name)).expect("a frame");
+    }
+    let check = |options: &str, says: &[&str]| {
+        let line = format!("edge-runtime detect --mm-per-px 1 --frames {options}");
+        check(folder.path(), &line, says);
+    };
+    check("nowhere", &["nowhere"]);
+    check("empty", &["empty"]);
+    check("textphotos/metal", &["can.jpg"]);
+    check("mixed", &["b.png", "20x20", "16x16"]);
+    check("photos/metal --learn empty", &["empty"]);
+    check("photos/metal --truth nowhere.json", &["nowhere.json"]);
+    check("photos/metal --truth text.jpg", &["text.jpg", "Annotator"]);
+    check(
+        "photos/metal --truth truth.json",
+        &["0.png", "not annotated"],
+    );
+    check(
+        "photos/metal --belt-area 0,0,17,9",
+        &["--belt-area", "16x16"],
+    );
+    check("photos/metal --belt-area 9,0,3,9", &["x0 < x1"]);
+    check("photos/metal --min-area-mm2 0", &["above 0"]);
+}

@@ -18,7 +18,7 @@ const CHANGED_ONE_IN: usize = 500;
 /// Levels around the lane's, in every channel, within which a sample shows the belt.
 const BELT_LEVELS: u8 = 24;
 /// One sample in so many has to show the belt for it to be believed.
-const SUPPORT_ONE_IN: usize = 8;
+const SUPPORT_ONE_IN: usize = 16;
 /// Every lane is relearned in the time between two kept frames, and at least this many.
 const REFRESH_FRAMES: usize = 32;
 /// Lights further from the learned one than this are not followed.
