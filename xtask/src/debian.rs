@@ -6,8 +6,17 @@ use std::process::Command;
 use crate::{output, run};
 
 const RELEASE: &str = "bookworm";
-const MIRROR: &str = "http://deb.debian.org/debian";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Where this machine gets Debian's packages from.
+pub(crate) fn mirror() -> Result<String, String> {
+    let list = output(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]))?;
+    let mut places = list.lines().map(|line| line.trim_end_matches('/'));
+    let place = places.find(|place| place.ends_with("/debian"));
+    place.map(str::to_owned).ok_or_else(|| {
+        "apt knows no mirror of Debian on this machine (see /etc/apt/sources.list)".to_owned()
+    })
+}
 
 /// A private view of Debian's archive for one architecture; apt checks its signatures.
 pub(crate) struct Archive {
@@ -27,11 +36,12 @@ impl Archive {
         }
         let suite =
             |mirror: &str, suite: &str| format!("deb [signed-by={KEYS}] {mirror} {suite} main\n");
+        let mirror = mirror()?;
         let sources = [
-            suite(MIRROR, RELEASE),
-            suite(MIRROR, &format!("{RELEASE}-updates")),
+            suite(&mirror, RELEASE),
+            suite(&mirror, &format!("{RELEASE}-updates")),
             suite(
-                &format!("{MIRROR}-security"),
+                &format!("{mirror}-security"),
                 &format!("{RELEASE}-security"),
             ),
         ];

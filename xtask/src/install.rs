@@ -130,7 +130,8 @@ pub(crate) fn debian_backports(packages: &[&str]) -> Result<(), String> {
     let sources = folder.join("sources.list");
     let line = format!(
         "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] \
-         http://deb.debian.org/debian {SUITE} main\n"
+         {} {SUITE} main\n",
+        crate::debian::mirror()?
     );
     std::fs::write(&sources, line).map_err(|e| e.to_string())?;
     let apt = || {
