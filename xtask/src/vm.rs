@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::debian::Archive;
-use crate::{install, output, root, run};
+use crate::{install, output, root, run, target_dir};
 
 const QEMU: &str = "qemu-system-aarch64";
 /// Also ends a machine that hangs.
@@ -145,7 +145,7 @@ impl Kernel {
 
     /// Packs what the machine starts from: a shell, the modules, and our program with its files.
     pub(crate) fn pack(&self, program: &Path) -> Result<PathBuf, String> {
-        let files = install::cache_dir().join("vm/files");
+        let files = target_dir().join("vm/files");
         let image = files.with_extension("cpio.gz");
         let _ = std::fs::remove_dir_all(&files);
         for folder in ["bin", "dev", "proc", "sys", "config", "modules"] {
