@@ -186,7 +186,7 @@ fn stop_input(board: &Profile, report: &mut Report) {
 }
 
 fn machine(report: &mut Report) {
-    let tried = std::thread::spawn(realtime::enter).join();
+    let tried = std::thread::spawn(|| realtime::enter(realtime::GATES)).join();
     match tried {
         Ok(Ok(())) => report.good("the gates' thread may have real-time priority"),
         Ok(Err(message)) => report.note(&message),

@@ -149,7 +149,7 @@ fn firings_are_cut_to_the_longest_time_and_end_in_the_safe_state() {
 fn the_emergency_stop_does_not_wait_for_the_line() {
     let clock = Clock::Monotonic;
     let switchboard = Switchboard::new(vec![60_000_000]);
-    let inbox = Inbox::new(1);
+    let inbox = Inbox::new();
     let (pins, edges) = RecordedPin::row(1, &clock);
     let (movements, _moved) = sync_channel(16);
     let stop = AtomicBool::new(false);
@@ -173,7 +173,10 @@ fn the_emergency_stop_does_not_wait_for_the_line() {
     });
     assert!(matches!(
         inbox.take(Duration::ZERO),
-        Some(Input::Event(Event::Stop { .. }))
+        Some(Input {
+            event: Event::Stop { .. },
+            frame: None
+        })
     ));
 }
 
