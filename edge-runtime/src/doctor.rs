@@ -1,6 +1,7 @@
 //! `edge-runtime doctor`: whether this machine has what a board file asks for.
 
 use crate::actuate::gpio::{find, not_found};
+use crate::actuate::pwm;
 use crate::capture::v4l2::V4l2Camera;
 use crate::capture::{Frame, FrameSource};
 use crate::clock::Clock;
@@ -8,9 +9,9 @@ use crate::line::Event;
 use crate::run::say;
 use crate::runtime::realtime;
 use anyhow::bail;
-use boards::{GpioLine, Profile, SIMULATED};
+use boards::{Drive, GpioLine, Profile, SIMULATED};
 use gpiocdev::chip::{Chip, chips};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Say what of a board is there, what is not, and what to do about it.
@@ -128,27 +129,37 @@ fn lines(board: &Profile, report: &mut Report) {
             )),
         }
     }
-    let gates = board
-        .gates()
-        .iter()
-        .map(|g| (format!("gate {}", g.name), &g.line));
+    let gates = board.gates().iter().flat_map(|gate| {
+        let pins = gate.drive.pins().into_iter();
+        pins.map(move |(role, pin)| (format!("gate {}, {role}", gate.name), &pin.line))
+    });
     let eyes = board
         .photo_eyes()
         .iter()
         .map(|e| (format!("photo-eye {}", e.name), &e.line.line));
-    let encoder = board
-        .encoder()
-        .map(|e| ("encoder".to_owned(), &e.line.line));
-    let stop = board
-        .emergency_stop()
-        .map(|s| ("emergency stop".to_owned(), &s.line));
-    for (name, line) in gates.chain(eyes).chain(encoder).chain(stop) {
+    let single = [
+        ("encoder", board.encoder().map(|e| &e.line)),
+        ("emergency stop", board.emergency_stop()),
+        ("belt_run", board.belt_run()),
+    ];
+    let single = single
+        .into_iter()
+        .filter_map(|(name, pin)| Some((name.to_owned(), &pin?.line)));
+    for (name, line) in gates.chain(eyes).chain(single) {
         match user_of(line) {
             Ok(None) => report.good(&format!("{name}: {line}, free")),
             Ok(Some(user)) => {
                 report.fault(&format!("{name}: {line} is held by {user}: end that first"))
             }
             Err(what) => report.fault(&format!("{name}: {line}: {what}")),
+        }
+    }
+    for gate in board.gates() {
+        if let Drive::Servo { pwm, .. } = &gate.drive {
+            match pwm::find(Path::new(pwm::CLASS), &pwm.chip) {
+                Ok(chip) => report.good(&format!("gate {}: {pwm}, {}", gate.name, chip.display())),
+                Err(what) => report.fault(&format!("gate {}: {pwm}: {what}", gate.name)),
+            }
         }
     }
 }

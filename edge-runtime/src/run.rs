@@ -4,6 +4,7 @@ use crate::actuate::Gates;
 use crate::capture::FrameSource;
 use crate::clock::Clock;
 use crate::journal::{JournalArgs, JournaledLine};
+use crate::keeper::Keeper;
 use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
 use crate::line::route;
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Take the frames from the pictures in this folder instead of the camera
     #[arg(long, value_name = "DIR", requires = "dry_run")]
     pub(crate) frames: Option<PathBuf>,
+    /// Restart the machine when the program hangs: its watchdog, as /dev/watchdog
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) watchdog: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) journal: JournalArgs,
     /// Threads of the classifier
@@ -183,6 +187,7 @@ pub(crate) fn run(
     source: &mut dyn FrameSource,
     sensors: &mut dyn Sensors,
     gates: &mut dyn Gates,
+    keepers: &mut [Box<dyn Keeper>],
 ) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
@@ -203,6 +208,8 @@ pub(crate) fn run(
         sensors,
         gates,
         max_on_us: max_on_us(&plan.board),
+        max_loss_us: max_loss_us(&plan.board),
+        keepers,
         detector: Detector::new(DetectorConfig::new(
             geometry.mm_per_px(),
             plan.board.belt().direction,
@@ -228,4 +235,9 @@ pub(crate) fn say(line: &str) {
 pub(crate) fn max_on_us(board: &Profile) -> Vec<i64> {
     let us = |ms: f64| (ms * 1000.0).round() as i64;
     board.gates().iter().map(|g| us(g.max_on_ms)).collect()
+}
+
+/// For how long the board may be without a picture.
+pub(crate) fn max_loss_us(board: &Profile) -> i64 {
+    (board.camera().max_loss_ms * 1000.0).round() as i64
 }

@@ -4,7 +4,7 @@ use super::{SensorError, Sensors};
 use crate::actuate::gpio::{OWNER, find, not_found};
 use crate::clock::Clock;
 use crate::line::Event;
-use boards::{InputLine, Profile};
+use boards::{Pin, Profile};
 use gpiocdev::Request;
 use gpiocdev::line::{EdgeDetection, EdgeKind, EventClock, Value};
 use std::os::fd::AsRawFd;
@@ -105,7 +105,7 @@ impl GpioSensors {
     }
 }
 
-fn open(name: &str, meaning: Meaning, line: &InputLine) -> Result<Request, String> {
+fn open(name: &str, meaning: Meaning, line: &Pin) -> Result<Request, String> {
     let (chip, offset) = find(&line.line).ok_or_else(not_found)?;
     let mut builder = Request::builder();
     builder

@@ -6,7 +6,7 @@ mod ledger;
 mod report;
 mod virtual_time;
 
-use crate::actuate::PinGates;
+use crate::actuate::BoardGates;
 use crate::actuate::recorded::RecordedPin;
 use crate::capture::simulated::{Feed, SimulatedCamera};
 use crate::clock::Clock;
@@ -15,7 +15,7 @@ use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
 use crate::line::{Line, LineConfig, Routes, route};
 use crate::recognise::{Nobody, Recognise, Slowed};
-use crate::run::{max_on_us, say};
+use crate::run::{max_loss_us, max_on_us, say};
 use crate::runtime::Runtime;
 use crate::sense::simulated::SimulatedEncoder;
 use crate::sense::{NoSensors, Sensors};
@@ -391,7 +391,7 @@ fn simulate_virtual(
     let mut ledger = Ledger::default();
     let run = VirtualRun {
         camera: SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate),
-        gates: Box::new(PinGates::new(pins)),
+        gates: Box::new(BoardGates::of_pins(pins)),
         clock,
         detector: Detector::new(DetectorConfig::new(
             geometry.mm_per_px(),
@@ -444,8 +444,10 @@ fn simulate_in_real_time(
     let runtime = Runtime {
         source: &mut camera,
         sensors: sensors.as_mut(),
-        gates: &mut PinGates::new(pins),
+        gates: &mut BoardGates::of_pins(pins),
         max_on_us: max_on_us(&setup.board),
+        max_loss_us: max_loss_us(&setup.board),
+        keepers: &mut [],
         detector: Detector::new(DetectorConfig::new(
             geometry.mm_per_px(),
             setup.board.belt().direction,
