@@ -42,6 +42,10 @@ pub struct Camera {
     pub view_mm: [f64; 2],
     /// Without a picture for longer than this, everything stops.
     pub max_loss_ms: f64,
+    /// A view with edges softer than this does not vote; 1 is as sharp as pixels allow, 0.25 blurred.
+    pub min_sharpness: f64,
+    /// A view of which a larger share is black or white for certain does not vote.
+    pub max_clipped: f64,
     /// The camera's own settings (exposure, gain, focus), by the names that its driver gives them.
     pub controls: Vec<(String, i64)>,
 }

@@ -26,6 +26,8 @@ pub(crate) struct RawCamera {
     pub(crate) rate_hz: Option<Field<f64>>,
     pub(crate) view_mm: Option<Field<[f64; 2]>>,
     pub(crate) max_loss_ms: Option<Field<f64>>,
+    pub(crate) min_sharpness: Option<Field<f64>>,
+    pub(crate) max_clipped: Option<Field<f64>>,
     pub(crate) controls: Vec<(String, i64)>,
 }
 
@@ -145,6 +147,8 @@ fn camera(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawCamera {
         rate_hz: section.number("rate_hz", (1.0, 1_000.0), faults),
         view_mm: section.pair("view_mm", MM, faults),
         max_loss_ms: section.number_or("max_loss_ms", 5_000.0, (1_000.0, 600_000.0), faults),
+        min_sharpness: section.number_or("min_sharpness", 0.3, (0.0, 1.0), faults),
+        max_clipped: section.number_or("max_clipped", 0.9, (0.0, 1.0), faults),
         controls: optional(&mut section, "controls", faults)
             .map(|mut controls| controls.integers(faults))
             .unwrap_or_default(),

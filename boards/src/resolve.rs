@@ -52,6 +52,8 @@ pub(crate) fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profil
             rate_hz: c.rate_hz?.value,
             view_mm: c.view_mm?.value,
             max_loss_ms: c.max_loss_ms?.value,
+            min_sharpness: c.min_sharpness?.value,
+            max_clipped: c.max_clipped?.value,
             controls: c.controls,
         })
     });

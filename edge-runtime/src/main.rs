@@ -11,6 +11,7 @@ mod clock;
 mod detect;
 mod doctor;
 mod exercise;
+mod inputs;
 mod journal;
 mod keeper;
 mod line;
@@ -36,8 +37,7 @@ use capture::v4l2::V4l2Camera;
 use capture::{CaptureError, FrameSource};
 use clap::Parser;
 use clock::Clock;
-use keeper::Keeper;
-use keeper::guardian::{self, Guardian};
+use keeper::guardian::{self, Guarded, Guardian};
 use keeper::systemd::Systemd;
 use keeper::watchdog::Watchdog;
 use sense::gpio::GpioSensors;
@@ -61,6 +61,7 @@ enum Command {
     Detect(detect::Args),
     Doctor(doctor::Args),
     Exercise(exercise::Args),
+    Inputs(inputs::Args),
     Off(off::Args),
     #[command(hide = true)]
     Guard(guardian::Args),
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         Command::Detect(args) => detect::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Exercise(args) => exercise::run(&args),
+        Command::Inputs(args) => inputs::run(&args),
         Command::Off(args) => off::run(&args),
         Command::Guard(args) => guardian::run(&args),
     };
@@ -96,12 +98,14 @@ fn run_on_board(args: &run::Args) -> anyhow::Result<()> {
         open_gates(&plan.board, args),
     ) {
         (Ok(mut camera), Ok(mut sensors), Ok(mut outputs)) => {
-            let mut keepers = keepers(&outputs, args).map_err(anyhow::Error::msg)?;
-            let (camera, sensors) = (camera.as_mut(), sensors.as_mut());
-            let gates = &mut outputs.gates;
-            let result = run::run(args, plan, camera, sensors, gates, &mut keepers);
-            keepers.iter_mut().for_each(|keeper| keeper.ending());
-            result
+            let guarded = &outputs.guarded;
+            let devices = run::Devices {
+                camera: camera.as_mut(),
+                sensors: sensors.as_mut(),
+                gates: &mut outputs.gates,
+                keepers: &|| keepers(guarded, args),
+            };
+            run::run(args, plan, devices)
         }
         (camera, sensors, gates) => {
             let camera = camera.err().map(|e| vec![e.to_string()]);
@@ -136,14 +140,16 @@ fn open_camera(board: &Profile, args: &run::Args) -> Result<Box<dyn FrameSource>
     Ok(Box::new(Reopening::new(Box::new(open), clock)?))
 }
 
+fn has_sensors(board: &Profile) -> bool {
+    board.encoder().is_some() || board.emergency_stop().is_some() || !board.photo_eyes().is_empty()
+}
+
 fn open_sensors(board: &Profile) -> Result<Box<dyn Sensors>, Vec<String>> {
-    let has_sensors = board.encoder().is_some()
-        || board.emergency_stop().is_some()
-        || !board.photo_eyes().is_empty();
-    if !has_sensors {
-        return Ok(Box::new(NoSensors));
+    if has_sensors(board) {
+        Ok(Box::new(GpioSensors::open(board, Clock::Monotonic)?))
+    } else {
+        Ok(Box::new(NoSensors))
     }
-    Ok(Box::new(GpioSensors::open(board, Clock::Monotonic)?))
 }
 
 fn open_gates(board: &Profile, args: &run::Args) -> Result<Outputs, Vec<String>> {
@@ -158,10 +164,10 @@ fn open_gates(board: &Profile, args: &run::Args) -> Result<Outputs, Vec<String>>
 }
 
 /// Who acts when the program cannot.
-fn keepers(outputs: &Outputs, args: &run::Args) -> Result<Vec<Box<dyn Keeper>>, String> {
-    let mut keepers: Vec<Box<dyn Keeper>> = Vec::new();
-    if !outputs.guarded.is_empty() {
-        keepers.push(Box::new(Guardian::start(&outputs.guarded)?));
+fn keepers(guarded: &[Guarded], args: &run::Args) -> Result<run::Keepers, String> {
+    let mut keepers = run::Keepers::new();
+    if !guarded.is_empty() {
+        keepers.push(Box::new(Guardian::start(guarded)?));
     }
     if let Some(systemd) = Systemd::from_environment()? {
         keepers.push(Box::new(systemd));

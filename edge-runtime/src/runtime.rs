@@ -355,7 +355,7 @@ fn classify(
         let t_us = clock.now_us();
         tell(observer, |o| match result {
             Ok(()) => o.computed(t_us - begin_us),
-            Err(message) => o.failed(&message),
+            Err(why) => o.failed(&why),
         });
         let captured_us = view.frame.captured_us;
         frames.give_back(view.frame);

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::debian::Archive;
-use crate::{install, output, root, run, target_dir};
+use crate::{cross, install, output, root, run, target_dir};
 
 const QEMU: &str = "qemu-system-aarch64";
 /// Also ends a machine that hangs.
 const LONGEST_S: &str = "560";
 /// Modules, besides what they need themselves.
-const MODULES: &[&str] = &["vivid", "configfs", "gpio-sim"];
+const MODULES: &[&str] = &["vivid", "configfs", "gpio-sim", "softdog"];
 /// Programs of the C tool chain and of the kernel's build.
 const TOOLS: &[(&str, &str)] = &[
     ("kmod", "kmod"),
@@ -158,6 +158,10 @@ impl Kernel {
         };
         place(self.folder.join("bin/busybox"), "bin/busybox")?;
         place(program.to_owned(), "bin/edge-runtime")?;
+        run(cross::rustc()
+            .arg(root().join("tests/vm/probe.rs"))
+            .args(["--edition", "2024", "-O", "-o"])
+            .arg(files.join("bin/probe")))?;
         place(root().join("tests/vm/init.sh"), "init")?;
         place(root().join("boards/profiles/qemu-virt.toml"), "board.toml")?;
         place(

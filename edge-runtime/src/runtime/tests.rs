@@ -4,7 +4,7 @@ use crate::actuate::{BoardGates, GateError};
 use crate::line::Routes;
 use crate::line::detect::DetectorConfig;
 use crate::line::{Line, LineConfig};
-use crate::recognise::Nobody;
+use crate::recognise::{NoScores, Nobody};
 use crate::sense::{NoSensors, SensorError};
 use boards::{Destination, MotionSource, Profile};
 
@@ -20,7 +20,7 @@ impl Observer for Silent {
     fn framed(&mut self, dropped: u64) {
         self.frames += 1 + dropped;
     }
-    fn failed(&mut self, _: &str) {}
+    fn failed(&mut self, _: &NoScores) {}
 }
 
 /// Gives so many grey frames, then what it is told to.

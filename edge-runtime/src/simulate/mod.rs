@@ -14,6 +14,7 @@ use crate::journal::{JournalArgs, JournaledLine};
 use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
 use crate::line::{Line, LineConfig, Routes, route};
+use crate::recognise::quality::{Limits, Selective};
 use crate::recognise::{Nobody, Recognise, Slowed};
 use crate::run::{max_loss_us, max_on_us, say};
 use crate::runtime::Runtime;
@@ -125,11 +126,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(bundle) => Box::new(Classifier::new(bundle, args.threads)?),
         None => Box::new(Nobody),
     };
+    let limits = Limits::new(setup.board.camera());
+    let mut recognise = Selective::new(recognise.as_mut(), limits);
     let (clock, report) = if args.realtime {
-        let report = simulate_in_real_time(args, setup, recognise.as_mut())?;
+        let report = simulate_in_real_time(args, setup, &mut recognise)?;
         (ClockKind::Real, report)
     } else {
-        let report = simulate_virtual(args, setup, recognise.as_mut())?;
+        let report = simulate_virtual(args, setup, &mut recognise)?;
         (ClockKind::Virtual, report)
     };
     if bundle.is_some() {
