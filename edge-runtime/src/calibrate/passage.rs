@@ -49,6 +49,9 @@ const LEAST_SHARE: f64 = 0.2;
 /// From frame to frame an item does not move further than this share of the view.
 const LONGEST_STEP: f64 = 0.3;
 
+/// What is no further apart along the belt than this share of the view is one item.
+const BESIDE: f64 = 0.05;
+
 /// Follows a single item.
 pub(crate) struct Follower {
     view_mm: f64,
@@ -63,17 +66,24 @@ impl Follower {
         }
     }
 
-    /// Takes the middles of the items that are wholly in view; gives the passage that has ended.
+    /// Takes the middles of what is in view with both its ends; gives the passage that has ended.
     pub(crate) fn see(&mut self, t_us: i64, middles_mm: &[f64]) -> Option<Passage> {
-        if let [middle_mm] = middles_mm {
-            let last = self.points.last();
-            let jumps =
-                last.is_some_and(|(_, mm)| (middle_mm - mm).abs() > LONGEST_STEP * self.view_mm);
-            let ended = if jumps { self.end() } else { None };
-            self.points.push((t_us, *middle_mm));
-            return ended;
-        }
-        self.end()
+        let Some(middle_mm) = self.single(middles_mm) else {
+            return self.end();
+        };
+        let last = self.points.last();
+        let jumps =
+            last.is_some_and(|(_, mm)| (middle_mm - mm).abs() > LONGEST_STEP * self.view_mm);
+        let ended = if jumps { self.end() } else { None };
+        self.points.push((t_us, middle_mm));
+        ended
+    }
+
+    /// Where the one item is. Parts of it may lie beside each other across the belt.
+    fn single(&self, middles_mm: &[f64]) -> Option<f64> {
+        let least = middles_mm.iter().copied().reduce(f64::min)?;
+        let most = middles_mm.iter().copied().reduce(f64::max)?;
+        (most - least <= BESIDE * self.view_mm).then_some((least + most) / 2.0)
     }
 
     fn end(&mut self) -> Option<Passage> {
@@ -160,7 +170,7 @@ mod tests {
         let mut passages = Vec::new();
         for n in 0..40_i64 {
             let mm = -180.0 + (n % 20) as f64 * 18.0;
-            passages.extend(follower.see(n * 50_000, &[mm]));
+            passages.extend(follower.see(n * 50_000, &[mm - 5.0, mm + 5.0]));
         }
         passages.extend(follower.see(2_000_000, &[-180.0, 0.0]));
         let speeds: Vec<f64> = passages.iter().map(|p| p.speed_mm_s.round()).collect();

@@ -65,6 +65,11 @@ impl<'a> Watch<'a> {
         self.seen_us[part as usize].store(RESTS, Ordering::Release);
     }
 
+    /// The time on the clock of all parts.
+    pub(crate) fn now_us(&self) -> i64 {
+        self.clock.now_us()
+    }
+
     /// Says that all other parts have ended.
     pub(crate) fn ended(&self) {
         self.ended.store(true, Ordering::Release);
