@@ -28,6 +28,6 @@ mod reader;
 
 pub use error::{Fault, Problem, ProfileError};
 pub use profile::{
-    Belt, Camera, Destination, Direction, Encoder, Gate, GpioLine, InputLine, MotionSource,
-    PhotoEye, Profile, SIMULATED,
+    Belt, Camera, Destination, Detection, Direction, Encoder, Gate, GpioLine, InputLine,
+    MotionSource, PhotoEye, Profile, SIMULATED,
 };

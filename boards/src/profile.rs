@@ -1,7 +1,7 @@
 //! The resolved profile: names turned into indices, geometry checked.
 
 use crate::error::{Problem, ProfileError};
-use crate::raw::{RawEncoder, RawGate, RawPhotoEye, RawPin, RawProfile};
+use crate::raw::{RawDetection, RawEncoder, RawGate, RawPhotoEye, RawPin, RawProfile};
 use crate::reader::{Faults, Field};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ pub struct Profile {
     name: String,
     camera: Camera,
     belt: Belt,
+    detection: Detection,
     encoder: Option<Encoder>,
     photo_eyes: Vec<PhotoEye>,
     emergency_stop: Option<InputLine>,
@@ -57,6 +58,20 @@ pub struct Belt {
     pub direction: Direction,
     /// Where the decision about an item falls, seen from the centre of the view.
     pub decision_mm: f64,
+}
+
+/// How items are told from the belt, where that differs from the detector's own defaults.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Detection {
+    /// The belt in the picture as left, top, right and bottom; nothing is looked for outside. The
+    /// whole picture where there is none.
+    pub belt_px: Option<[u32; 4]>,
+    /// What is smaller is dirt.
+    pub min_area_mm2: Option<f64>,
+    /// Share of the belt's light that a shadow takes at the most, 0 to 1; what is darker is an item.
+    pub shadow_share: Option<f64>,
+    /// A region is cut in two at a neck narrower than this share of the smaller part, 0 to 1.
+    pub neck_share: Option<f64>,
 }
 
 /// How the belt's motion is known.
@@ -272,6 +287,11 @@ impl Profile {
         &self.belt
     }
 
+    /// How items are told from its belt.
+    pub fn detection(&self) -> &Detection {
+        &self.detection
+    }
+
     /// Its encoder; there is one exactly when the belt's motion comes from it.
     pub fn encoder(&self) -> Option<&Encoder> {
         self.encoder.as_ref()
@@ -433,6 +453,7 @@ fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
             decision_mm: b.decision_mm?.value,
         })
     });
+    let detection = detection(raw.detection, camera.as_ref(), faults);
     if let (Some(camera), Some(belt)) = (&camera, &belt) {
         decision_in_view(camera, belt, decision_line.unwrap_or(1), faults);
     }
@@ -447,6 +468,7 @@ fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
         name: raw.name?.value,
         camera: camera?,
         belt: belt?,
+        detection,
         encoder,
         photo_eyes: eyes.into_iter().collect::<Option<_>>()?,
         emergency_stop,
@@ -496,6 +518,23 @@ fn photo_eye(raw: &RawPhotoEye, faults: &mut Faults<'_>) -> Option<PhotoEye> {
         position_mm: raw.position_mm.as_ref()?.value,
         jam_mm: raw.jam_mm.as_ref()?.value,
     })
+}
+
+fn detection(raw: RawDetection, camera: Option<&Camera>, faults: &mut Faults<'_>) -> Detection {
+    let belt_px = raw.belt_px.map(|field| {
+        let [left, top, right, bottom] = field.value.map(|v| v as u32);
+        let fits = camera.is_none_or(|c| right <= c.width_px && bottom <= c.height_px);
+        if left >= right || top >= bottom || !fits {
+            faults.add(field.line, Problem::BeltOutOfPicture);
+        }
+        [left, top, right, bottom]
+    });
+    Detection {
+        belt_px,
+        min_area_mm2: raw.min_area_mm2,
+        shadow_share: raw.shadow_share,
+        neck_share: raw.neck_share,
+    }
 }
 
 fn encoder(raw: &RawEncoder, faults: &mut Faults<'_>) -> Option<Encoder> {

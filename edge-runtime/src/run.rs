@@ -191,7 +191,6 @@ pub(crate) fn run(
     }
     let mut classifier = Classifier::new(&plan.bundle, args.threads)
         .with_context(|| args.bundle.display().to_string())?;
-    let geometry = Geometry::new(&plan.board);
     let journal = Mutex::new(Journal {
         categories: plan.bundle.manifest.labels.categories().to_vec(),
         gates: plan.board.gates().iter().map(|g| g.name.clone()).collect(),
@@ -203,10 +202,7 @@ pub(crate) fn run(
         sensors,
         gates,
         max_on_us: max_on_us(&plan.board),
-        detector: Detector::new(DetectorConfig::new(
-            geometry.mm_per_px(),
-            plan.board.belt().direction,
-        )),
+        detector: Detector::new(DetectorConfig::of_board(&plan.board)),
         line: JournaledLine::new(line, args.journal.open(false)?),
         recognise: &mut classifier,
         observer: &journal,

@@ -393,10 +393,7 @@ fn simulate_virtual(
         camera: SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate),
         gates: Box::new(PinGates::new(pins)),
         clock,
-        detector: Detector::new(DetectorConfig::new(
-            geometry.mm_per_px(),
-            setup.board.belt().direction,
-        )),
+        detector: Detector::new(DetectorConfig::of_board(&setup.board)),
         line: JournaledLine::new(line, journal),
         recognise,
         observer: &mut ledger,
@@ -424,7 +421,6 @@ fn simulate_in_real_time(
     }
     let clock = Clock::Monotonic;
     let (pins, edges) = RecordedPin::row(setup.board.gates().len(), &clock);
-    let geometry = Geometry::new(&setup.board);
     let rate = (setup.board.camera().rate_hz, setup.board.belt().direction);
     let line = Line::new(LineConfig::new(&setup.board, setup.routes.clone()));
     let journal = args.journal.open(false)?;
@@ -446,10 +442,7 @@ fn simulate_in_real_time(
         sensors: sensors.as_mut(),
         gates: &mut PinGates::new(pins),
         max_on_us: max_on_us(&setup.board),
-        detector: Detector::new(DetectorConfig::new(
-            geometry.mm_per_px(),
-            setup.board.belt().direction,
-        )),
+        detector: Detector::new(DetectorConfig::of_board(&setup.board)),
         line: JournaledLine::new(line, journal),
         recognise: &mut recognise,
         observer: &ledger,
