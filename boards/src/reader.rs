@@ -65,6 +65,14 @@ impl<'t> Section<'t> {
         &self.name
     }
 
+    /// The name of a table below this one, as it would stand in the file.
+    fn title_of(&self, key: &str) -> String {
+        match self.name.strip_suffix(']') {
+            Some(prefix) => format!("{prefix}.{key}]"),
+            None => format!("[{key}]"),
+        }
+    }
+
     pub(crate) fn line(&self) -> usize {
         self.line
     }
@@ -232,7 +240,7 @@ impl<'t> Section<'t> {
         };
         let line = faults.line_of(value.span().start);
         match value.into_inner() {
-            DeValue::Table(table) => Some(Section::new(&format!("[{key}]"), line, table)),
+            DeValue::Table(table) => Some(Section::new(&self.title_of(key), line, table)),
             _ => {
                 faults.add(line, wrong(key, "a table"));
                 None
@@ -242,7 +250,6 @@ impl<'t> Section<'t> {
 
     /// Every table below this one, by name, in the order of the file.
     pub(crate) fn sections(&mut self, faults: &mut Faults<'_>) -> Vec<(String, Section<'t>)> {
-        let prefix = self.name.trim_matches(['[', ']']).to_owned();
         let mut found = Vec::new();
         for (key, value) in std::mem::take(&mut self.table) {
             let start = key.span().start;
@@ -250,7 +257,7 @@ impl<'t> Section<'t> {
             let name = key.into_inner().into_owned();
             match value.into_inner() {
                 DeValue::Table(table) => {
-                    let title = format!("[{prefix}.{name}]");
+                    let title = self.title_of(&name);
                     found.push((start, name, Section::new(&title, line, table)));
                 }
                 _ => faults.add(line, wrong(&name, "a table")),

@@ -1,4 +1,4 @@
-//! Runs the line in real time: six threads around the pure state machine.
+//! Runs the line in real time: threads around the pure state machine.
 //!
 //! ```text
 //! capture ──newest frame──▶ detector ──▶ line ──views──▶ classifier
@@ -14,18 +14,23 @@
 //!   long detecting and classifying take.
 //! - Gates are switched at absolute times by a thread that does nothing else, and that switches a
 //!   gate off after its longest time whatever the line says.
+//! - A thread of its own sees whether the others make progress, and tells the keepers: the outputs'
+//!   guardian, systemd, a watchdog.
 //! - When anything ends (a signal, an error, a panic in any thread), everything ends, and the gates
 //!   are switched off first.
 
 mod frames;
+mod halt;
 mod inbox;
 pub(crate) mod realtime;
-mod switchboard;
+pub(crate) mod switchboard;
+pub(crate) mod watch;
 
 use crate::actuate::Gates;
 use crate::capture::{CaptureError, Frame, FrameSource};
 use crate::clock::Clock;
 use crate::journal::JournaledLine;
+use crate::keeper::Keeper;
 use crate::line::detect::Detector;
 use crate::line::geometry::PixelBox;
 use crate::line::{Command, Event};
@@ -35,6 +40,7 @@ use crate::sense::Sensors;
 use crate::timing::Movement;
 use anyhow::{anyhow, bail};
 use frames::Frames;
+use halt::{Cause, Halt};
 use inbox::{Inbox, Input};
 use models::RgbView;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +48,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard::Switchboard;
+use watch::{Part, Watch};
 
 /// What runs.
 pub(crate) struct Runtime<'a> {
@@ -50,6 +57,10 @@ pub(crate) struct Runtime<'a> {
     pub(crate) gates: &'a mut dyn Gates,
     /// Longest time each gate may be on.
     pub(crate) max_on_us: Vec<i64>,
+    /// Without a picture for longer than this, everything stops.
+    pub(crate) max_loss_us: i64,
+    /// Who is told that all is well.
+    pub(crate) keepers: &'a mut [Box<dyn Keeper>],
     pub(crate) detector: Detector,
     pub(crate) line: JournaledLine,
     pub(crate) recognise: &'a mut dyn Recognise,
@@ -116,6 +127,8 @@ impl Runtime<'_> {
             sensors,
             gates,
             max_on_us,
+            max_loss_us,
+            keepers,
             mut detector,
             mut line,
             recognise,
@@ -134,6 +147,8 @@ impl Runtime<'_> {
             inbox: &inbox,
             switchboard: &switchboard,
         };
+        let watch = Watch::new(stop, &clock);
+        let halt = Halt::new(&inbox, &switchboard);
         let line_loop = LineLoop {
             moved,
             frames: &frames,
@@ -141,31 +156,49 @@ impl Runtime<'_> {
             switchboard: &switchboard,
             observer,
             clock: &clock,
-            stop,
+            watch: &watch,
         };
         std::thread::scope(|scope| {
             let (switchboard, clock) = (&switchboard, &clock);
-            let (frames, inbox) = (&frames, &inbox);
+            let (frames, inbox, watch, halt) = (&frames, &inbox, &watch, &halt);
+            let watch_thread = scope.spawn(move || {
+                let _end = end();
+                watch.run(keepers)
+            });
             let gate_thread = scope.spawn(move || {
                 let _end = end();
                 note(realtime::enter(realtime::GATES));
-                switchboard.run(gates, &movements, clock, stop)
+                switchboard.run(gates, &movements, clock, watch)
             });
             let capture_thread = scope.spawn(|| {
                 let _end = end();
-                capture(source, frames, inbox, clock, stop)
+                let camera = Camera {
+                    frames,
+                    inbox,
+                    halt,
+                    clock,
+                    max_loss_us,
+                };
+                camera.run(source, watch)
             });
             let detector_thread = scope.spawn(|| {
                 let _end = end();
-                detect(&mut detector, frames, inbox, observer, clock, stop)
+                detect(&mut detector, frames, inbox, observer, clock, watch)
             });
             let sensor_thread = scope.spawn(|| {
                 let _end = end();
-                sense(sensors, inbox, switchboard, stop)
+                sense(sensors, inbox, halt, watch)
             });
             let classifier_thread = scope.spawn(move || {
                 let _end = end();
-                classify(recognise, &views_in, (frames, inbox), observer, clock);
+                classify(
+                    recognise,
+                    &views_in,
+                    (frames, inbox),
+                    observer,
+                    clock,
+                    watch,
+                );
             });
             // When the line ends it lets go of `views`, which ends the classifier's thread.
             let line_thread = scope.spawn(move || {
@@ -178,7 +211,7 @@ impl Runtime<'_> {
                 }
                 result
             });
-            let results = [
+            let mut results = vec![
                 gate_thread.join().map(|r| r.map_err(Into::into)),
                 capture_thread.join(),
                 detector_thread.join(),
@@ -186,6 +219,9 @@ impl Runtime<'_> {
                 classifier_thread.join().map(Ok),
                 line_thread.join(),
             ];
+            watch.ended();
+            watch_thread.thread().unpark();
+            results.push(watch_thread.join());
             let mut results = results.into_iter().map(|joined| {
                 joined.unwrap_or_else(|_| Err(anyhow!("a thread broke down; see above")))
             });
@@ -198,61 +234,79 @@ impl Runtime<'_> {
 fn sense(
     sensors: &mut dyn Sensors,
     inbox: &Inbox,
-    switchboard: &Switchboard,
-    stop: &AtomicBool,
+    halt: &Halt<'_>,
+    watch: &Watch<'_>,
 ) -> anyhow::Result<()> {
     let mut events = Vec::new();
-    while !stop.load(Ordering::Acquire) {
+    let mut begun = false;
+    while watch.goes_on(Part::Sensors) {
         sensors.poll(SENSE, &mut events)?;
+        if !std::mem::replace(&mut begun, true) {
+            // What speaks against it comes with the first news.
+            halt.release(Cause::EmergencyStop, 0);
+        }
         for event in events.drain(..) {
-            if matches!(event, Event::Stop { .. }) {
-                // At once, whatever the line is busy with; it says so too when it learns of it.
-                switchboard.all_off();
+            match event {
+                Event::Stop { t_us } => halt.stop(Cause::EmergencyStop, t_us),
+                Event::Resume { t_us } => halt.release(Cause::EmergencyStop, t_us),
+                event => inbox.put(event),
             }
-            inbox.put(event);
         }
     }
     Ok(())
 }
 
-fn capture(
-    source: &mut dyn FrameSource,
-    frames: &Frames,
-    inbox: &Inbox,
-    clock: &Clock,
-    stop: &AtomicBool,
-) -> anyhow::Result<()> {
-    let timeout = Duration::from_millis(100);
-    let mut last_us = clock.now_us();
-    let mut lost = false;
-    let (mut first, mut next_sequence) = (true, 0);
-    while !stop.load(Ordering::Acquire) {
-        let mut frame = frames.spare();
-        let Some(writable) = Arc::get_mut(&mut frame) else {
-            bail!("a spare frame is in use");
-        };
-        match source.next_frame(writable, timeout) {
-            Ok(()) => {
-                (last_us, lost) = (clock.now_us(), false);
-                // A camera that was opened again counts from the start.
-                let missing = frame.sequence.saturating_sub(next_sequence);
-                next_sequence = frame.sequence + 1;
-                frames.put(frame, if first { 0 } else { missing });
-                first = false;
-            }
-            Err(CaptureError::TimedOut(_)) => {
-                frames.give_back(frame);
-                let t_us = clock.now_us();
-                if !lost && t_us - last_us >= CAMERA_TIMEOUT_US {
-                    lost = true;
-                    inbox.put(Event::CameraLost { t_us });
+/// What takes the frames.
+struct Camera<'a> {
+    frames: &'a Frames,
+    inbox: &'a Inbox,
+    halt: &'a Halt<'a>,
+    clock: &'a Clock,
+    max_loss_us: i64,
+}
+
+impl Camera<'_> {
+    fn run(&self, source: &mut dyn FrameSource, watch: &Watch<'_>) -> anyhow::Result<()> {
+        let timeout = Duration::from_millis(100);
+        let mut last_us = self.clock.now_us();
+        let (mut lost, mut halted) = (false, true);
+        let (mut first, mut next_sequence) = (true, 0);
+        while watch.goes_on(Part::Capture) {
+            let mut frame = self.frames.spare();
+            let Some(writable) = Arc::get_mut(&mut frame) else {
+                bail!("a spare frame is in use");
+            };
+            match source.next_frame(writable, timeout) {
+                Ok(()) => {
+                    (last_us, lost) = (self.clock.now_us(), false);
+                    // A camera that was opened again counts from the start.
+                    let missing = frame.sequence.saturating_sub(next_sequence);
+                    next_sequence = frame.sequence + 1;
+                    self.frames.put(frame, if first { 0 } else { missing });
+                    first = false;
+                    if std::mem::take(&mut halted) {
+                        self.halt.release(Cause::NoPicture, last_us);
+                    }
                 }
+                Err(CaptureError::TimedOut(_)) => {
+                    self.frames.give_back(frame);
+                    let t_us = self.clock.now_us();
+                    if !lost && t_us - last_us >= CAMERA_TIMEOUT_US {
+                        lost = true;
+                        self.inbox.put(Event::CameraLost { t_us });
+                    }
+                    if !halted && t_us - last_us >= self.max_loss_us {
+                        halted = true;
+                        eprintln!("warning: no picture for too long: everything is switched off");
+                        self.halt.stop(Cause::NoPicture, t_us);
+                    }
+                }
+                Err(CaptureError::Finished) => return Ok(()),
+                Err(CaptureError::Failed(message)) => bail!("the camera failed: {message}"),
             }
-            Err(CaptureError::Finished) => return Ok(()),
-            Err(CaptureError::Failed(message)) => bail!("the camera failed: {message}"),
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn detect(
@@ -261,10 +315,10 @@ fn detect(
     inbox: &Inbox,
     observer: &Mutex<dyn Observer>,
     clock: &Clock,
-    stop: &AtomicBool,
+    watch: &Watch<'_>,
 ) -> anyhow::Result<()> {
     let mut unheard = 0;
-    while !stop.load(Ordering::Acquire) {
+    while watch.goes_on(Part::Detector) {
         let Some((frame, dropped)) = frames.take(IDLE) else {
             continue;
         };
@@ -291,15 +345,17 @@ fn classify(
     (frames, inbox): (&Frames, &Inbox),
     observer: &Mutex<dyn Observer>,
     clock: &Clock,
+    watch: &Watch<'_>,
 ) {
     for view in views {
+        watch.goes_on(Part::Classifier);
         let begin_us = clock.now_us();
         let mut scores = Vec::new();
         let result = recognise.scores(&view.frame, view.area, &mut scores);
         let t_us = clock.now_us();
         tell(observer, |o| match result {
             Ok(()) => o.computed(t_us - begin_us),
-            Err(message) => o.failed(&message),
+            Err(why) => o.failed(&why),
         });
         let captured_us = view.frame.captured_us;
         frames.give_back(view.frame);
@@ -309,6 +365,7 @@ fn classify(
             captured_us,
             scores,
         });
+        watch.rests(Part::Classifier);
     }
 }
 
@@ -320,13 +377,13 @@ struct LineLoop<'a> {
     switchboard: &'a Switchboard,
     observer: &'a Mutex<dyn Observer>,
     clock: &'a Clock,
-    stop: &'a AtomicBool,
+    watch: &'a Watch<'a>,
 }
 
 impl LineLoop<'_> {
     fn run(&self, line: &mut JournaledLine, views: SyncSender<View>) -> anyhow::Result<()> {
         let mut commands = Vec::new();
-        while !self.stop.load(Ordering::Acquire) {
+        while self.watch.goes_on(Part::Line) {
             let Input { event, frame } = self.inbox.take(TICK).unwrap_or_else(|| Input {
                 event: Event::Tick {
                     t_us: self.clock.now_us(),

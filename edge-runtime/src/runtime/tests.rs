@@ -1,10 +1,10 @@
 use super::*;
 use crate::actuate::recorded::RecordedPin;
-use crate::actuate::{GateError, PinGates};
+use crate::actuate::{BoardGates, GateError};
 use crate::line::Routes;
 use crate::line::detect::DetectorConfig;
 use crate::line::{Line, LineConfig};
-use crate::recognise::Nobody;
+use crate::recognise::{NoScores, Nobody};
 use crate::sense::{NoSensors, SensorError};
 use boards::{Destination, MotionSource, Profile};
 
@@ -20,7 +20,7 @@ impl Observer for Silent {
     fn framed(&mut self, dropped: u64) {
         self.frames += 1 + dropped;
     }
-    fn failed(&mut self, _: &str) {}
+    fn failed(&mut self, _: &NoScores) {}
 }
 
 /// Gives so many grey frames, then what it is told to.
@@ -56,8 +56,10 @@ fn run(then: fn() -> CaptureError, stop: &AtomicBool) -> (anyhow::Result<()>, u6
     let runtime = Runtime {
         source: &mut Script { frames: 20, then },
         sensors: &mut NoSensors,
-        gates: &mut PinGates::new(pins),
+        gates: &mut BoardGates::of_pins(pins),
         max_on_us: vec![1],
+        max_loss_us: 5_000_000,
+        keepers: &mut [],
         detector: Detector::new(DetectorConfig::new([1.0, 1.0], board.belt().direction)),
         line: JournaledLine::new(Line::new(LineConfig::new(&board, routes)), None),
         recognise: &mut Nobody,
@@ -108,11 +110,12 @@ fn firings_are_cut_to_the_longest_time_and_end_in_the_safe_state() {
     let switchboard = Switchboard::new(vec![20_000, 60_000_000]);
     let (pins, edges) = RecordedPin::row(2, &clock);
     let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
     let (movements, moved) = sync_channel(16);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut gates = PinGates::new(pins);
-            switchboard.run(&mut gates, &movements, &clock, &stop)
+            let mut gates = BoardGates::of_pins(pins);
+            switchboard.run(&mut gates, &movements, &clock, &watch)
         });
         let now_us = clock.now_us();
         switchboard
@@ -153,17 +156,19 @@ fn the_emergency_stop_does_not_wait_for_the_line() {
     let (pins, edges) = RecordedPin::row(1, &clock);
     let (movements, _moved) = sync_channel(16);
     let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
+    let halt = Halt::new(&inbox, &switchboard);
     let now_us = clock.now_us();
     let off_us = now_us + 50_000_000;
     switchboard.fire(0, now_us + 1_000, off_us).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut gates = PinGates::new(pins);
-            switchboard.run(&mut gates, &movements, &clock, &stop)
+            let mut gates = BoardGates::of_pins(pins);
+            switchboard.run(&mut gates, &movements, &clock, &watch)
         });
         assert!(edges.recv().unwrap().on);
         let mut sensors = Said(vec![Event::Stop { t_us: now_us }]);
-        let result = sense(&mut sensors, &inbox, &switchboard, &AtomicBool::new(false));
+        let result = sense(&mut sensors, &inbox, &halt, &watch);
         assert!(result.is_err(), "a sensor that is broken ends everything");
         // Nobody takes anything from the inbox, and the gate is off all the same.
         let edge = edges.recv().unwrap();
@@ -228,8 +233,10 @@ fn an_output_that_is_not_what_it_was_set_to_ends_everything() {
     switchboard
         .fire(0, clock.now_us(), clock.now_us() + 1_000)
         .unwrap();
-    let mut gates = PinGates::new(vec![Stuck]);
-    let result = switchboard.run(&mut gates, &movements, &clock, &AtomicBool::new(false));
+    let mut gates = BoardGates::of_pins(vec![Stuck]);
+    let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
+    let result = switchboard.run(&mut gates, &movements, &clock, &watch);
     assert_eq!(result, Err(GateError::Contradicts { gate: 0, on: true }));
 }
 

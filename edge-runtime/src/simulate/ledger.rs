@@ -3,6 +3,7 @@
 use crate::line::{Command, End, Reason};
 use crate::memory::Memory;
 use crate::observe::Observer;
+use crate::recognise::NoScores;
 use crate::simulate::report::{Chute, Report, percentiles_of};
 use crate::timing::{Movement, Timing};
 use boards::Destination;
@@ -32,6 +33,8 @@ pub(crate) struct Ledger {
     memory: Option<Memory>,
     /// It differs from run to run, as virtual time does not.
     watches_memory: bool,
+    /// Views that were not classified.
+    refused: u64,
 }
 
 impl Observer for Ledger {
@@ -83,8 +86,11 @@ impl Observer for Ledger {
         }
     }
 
-    fn failed(&mut self, message: &str) {
-        eprintln!("warning: a view could not be classified: {message}");
+    fn failed(&mut self, why: &NoScores) {
+        self.refused += 1;
+        if self.refused == 1 {
+            eprintln!("note: a view was not classified: {why}");
+        }
     }
 }
 
