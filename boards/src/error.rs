@@ -124,6 +124,11 @@ pub enum Problem {
         /// Half the length of the view.
         end_mm: f64,
     },
+    /// The belt is not a part of the picture.
+    #[error(
+        "`belt_px` has to be [left, top, right, bottom] within the camera's picture, with left < right and top < bottom"
+    )]
+    BeltOutOfPicture,
     /// A gate that would have to open before the decision has been made.
     #[error(
         "gate `{gate}` at {distance_mm} mm starts to open when an item is at {opens_at_mm} mm, \

@@ -18,6 +18,7 @@ pub struct Profile {
     pub(crate) name: String,
     pub(crate) camera: Camera,
     pub(crate) belt: Belt,
+    pub(crate) detection: Detection,
     pub(crate) encoder: Option<Encoder>,
     pub(crate) photo_eyes: Vec<PhotoEye>,
     pub(crate) emergency_stop: Option<Pin>,
@@ -63,6 +64,20 @@ pub struct Belt {
     pub direction: Direction,
     /// Where the decision about an item falls, seen from the centre of the view.
     pub decision_mm: f64,
+}
+
+/// How items are told from the belt, where that differs from the detector's own defaults.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Detection {
+    /// The belt in the picture as left, top, right and bottom; nothing is looked for outside. The
+    /// whole picture where there is none.
+    pub belt_px: Option<[u32; 4]>,
+    /// What is smaller is dirt.
+    pub min_area_mm2: Option<f64>,
+    /// Share of the belt's light that a shadow takes at the most, 0 to 1; what is darker is an item.
+    pub shadow_share: Option<f64>,
+    /// A region is cut in two at a neck narrower than this share of the smaller part, 0 to 1.
+    pub neck_share: Option<f64>,
 }
 
 /// How the belt's motion is known.
@@ -221,6 +236,11 @@ impl Profile {
     /// Its belt.
     pub fn belt(&self) -> &Belt {
         &self.belt
+    }
+
+    /// How items are told from its belt.
+    pub fn detection(&self) -> &Detection {
+        &self.detection
     }
 
     /// Its encoder; there is one exactly when the belt's motion comes from it.

@@ -11,6 +11,7 @@ pub(crate) struct RawProfile {
     pub(crate) reject: Option<Field<String>>,
     pub(crate) camera: Option<RawCamera>,
     pub(crate) belt: Option<RawBelt>,
+    pub(crate) detection: RawDetection,
     pub(crate) encoder: Option<RawEncoder>,
     pub(crate) photo_eyes: Vec<RawPhotoEye>,
     pub(crate) emergency_stop: Option<RawPin>,
@@ -37,6 +38,15 @@ pub(crate) struct RawBelt {
     pub(crate) motion: Option<Field<MotionSource>>,
     pub(crate) direction: Option<Direction>,
     pub(crate) decision_mm: Option<Field<f64>>,
+}
+
+/// Nothing of it has to be there.
+#[derive(Default)]
+pub(crate) struct RawDetection {
+    pub(crate) belt_px: Option<Field<[f64; 4]>>,
+    pub(crate) min_area_mm2: Option<f64>,
+    pub(crate) shadow_share: Option<f64>,
+    pub(crate) neck_share: Option<f64>,
 }
 
 pub(crate) struct RawEncoder {
@@ -127,6 +137,9 @@ impl RawProfile {
             reject: top.string("reject", faults),
             camera: top.section("camera", faults).map(|s| camera(s, faults)),
             belt: top.section("belt", faults).map(|s| belt(s, faults)),
+            detection: optional(&mut top, "detection", faults)
+                .map(|s| detection(s, faults))
+                .unwrap_or_default(),
             encoder: optional(&mut top, "encoder", faults).map(|s| encoder(s, faults)),
             photo_eyes: photo_eyes(&mut top, faults),
             emergency_stop: pin_table(&mut top, "emergency_stop", faults),
@@ -145,7 +158,7 @@ fn camera(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawCamera {
         width_px: section.number("width_px", (16.0, 16_384.0), faults),
         height_px: section.number("height_px", (16.0, 16_384.0), faults),
         rate_hz: section.number("rate_hz", (1.0, 1_000.0), faults),
-        view_mm: section.pair("view_mm", MM, faults),
+        view_mm: section.array("view_mm", MM, faults),
         max_loss_ms: section.number_or("max_loss_ms", 5_000.0, (1_000.0, 600_000.0), faults),
         min_sharpness: section.number_or("min_sharpness", 0.3, (0.0, 1.0), faults),
         max_clipped: section.number_or("max_clipped", 0.9, (0.0, 1.0), faults),
@@ -192,6 +205,24 @@ fn belt(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawBelt {
     };
     section.finish(faults);
     belt
+}
+
+fn detection(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawDetection {
+    let has_belt = section.has("belt_px");
+    let belt_px = has_belt.then(|| section.array("belt_px", (0.0, 16_384.0), faults));
+    let mut number = |key, range| {
+        let there = section.has(key);
+        let field = there.then(|| section.number(key, range, faults));
+        field.flatten().map(|f| f.value)
+    };
+    let detection = RawDetection {
+        belt_px: belt_px.flatten(),
+        min_area_mm2: number("min_area_mm2", (1.0, 1e6)),
+        shadow_share: number("shadow_share", (0.01, 0.99)),
+        neck_share: number("neck_share", (0.01, 0.99)),
+    };
+    section.finish(faults);
+    detection
 }
 
 /// Faster than this times its nominal speed, a belt runs away, unless the profile says otherwise.

@@ -148,13 +148,13 @@ impl<'t> Section<'t> {
         self.table.keys().any(|k| k.as_ref() == key)
     }
 
-    /// Two positive lengths, `[a, b]`.
-    pub(crate) fn pair(
+    /// So many numbers within `min..=max`, `[a, b, ..]`, that must be there.
+    pub(crate) fn array<const N: usize>(
         &mut self,
         key: &str,
         (min, max): (f64, f64),
         faults: &mut Faults<'_>,
-    ) -> Option<Field<[f64; 2]>> {
+    ) -> Option<Field<[f64; N]>> {
         let Some(value) = self.take(key) else {
             self.missing(key, faults);
             return None;
@@ -164,11 +164,15 @@ impl<'t> Section<'t> {
             .get_ref()
             .as_array()
             .and_then(|a| a.iter().map(|v| as_number(v.get_ref())).collect());
-        let Some(&[a, b]) = numbers.as_deref() else {
-            faults.add(line, wrong(key, "two numbers, [a, b]"));
+        let Some(numbers) = numbers.and_then(|n| <[f64; N]>::try_from(n).ok()) else {
+            let expected = match N {
+                2 => "two numbers, [a, b]",
+                _ => "four numbers, [a, b, c, d]",
+            };
+            faults.add(line, wrong(key, expected));
             return None;
         };
-        for value in [a, b] {
+        for value in numbers {
             if !(min..=max).contains(&value) {
                 let key = key.to_owned();
                 faults.add(
@@ -184,7 +188,7 @@ impl<'t> Section<'t> {
             }
         }
         Some(Field {
-            value: [a, b],
+            value: numbers,
             line,
         })
     }

@@ -2,8 +2,12 @@
 
 use crate::error::Problem;
 use crate::gate::{Drive, Gate, GpioLine, Pin, PwmChannel};
-use crate::profile::{Belt, Camera, Destination, Encoder, MotionSource, PhotoEye, Profile};
-use crate::raw::{RawDrive, RawEncoder, RawGate, RawPhotoEye, RawPin, RawProfile, RawPwm};
+use crate::profile::{
+    Belt, Camera, Destination, Detection, Encoder, MotionSource, PhotoEye, Profile,
+};
+use crate::raw::{
+    RawDetection, RawDrive, RawEncoder, RawGate, RawPhotoEye, RawPin, RawProfile, RawPwm,
+};
 use crate::reader::{Faults, Field};
 use std::collections::BTreeMap;
 
@@ -80,6 +84,7 @@ pub(crate) fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profil
             decision_mm: b.decision_mm?.value,
         })
     });
+    let detection = detection(raw.detection, camera.as_ref(), faults);
     if let (Some(camera), Some(belt)) = (&camera, &belt) {
         decision_in_view(camera, belt, decision_line.unwrap_or(1), faults);
     }
@@ -94,6 +99,7 @@ pub(crate) fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profil
         name: raw.name?.value,
         camera: camera?,
         belt: belt?,
+        detection,
         encoder,
         photo_eyes: eyes.into_iter().collect::<Option<_>>()?,
         emergency_stop,
@@ -229,6 +235,23 @@ fn photo_eye(raw: &RawPhotoEye, lines: &mut Lines, faults: &mut Faults<'_>) -> O
         position_mm: raw.position_mm.as_ref()?.value,
         jam_mm: raw.jam_mm.as_ref()?.value,
     })
+}
+
+fn detection(raw: RawDetection, camera: Option<&Camera>, faults: &mut Faults<'_>) -> Detection {
+    let belt_px = raw.belt_px.map(|field| {
+        let [left, top, right, bottom] = field.value.map(|v| v as u32);
+        let fits = camera.is_none_or(|c| right <= c.width_px && bottom <= c.height_px);
+        if left >= right || top >= bottom || !fits {
+            faults.add(field.line, Problem::BeltOutOfPicture);
+        }
+        [left, top, right, bottom]
+    });
+    Detection {
+        belt_px,
+        min_area_mm2: raw.min_area_mm2,
+        shadow_share: raw.shadow_share,
+        neck_share: raw.neck_share,
+    }
 }
 
 fn encoder(raw: &RawEncoder, lines: &mut Lines, faults: &mut Faults<'_>) -> Option<Encoder> {

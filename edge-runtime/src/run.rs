@@ -6,7 +6,6 @@ use crate::clock::Clock;
 use crate::journal::{JournalArgs, JournaledLine};
 use crate::keeper::Keeper;
 use crate::line::detect::{Detector, DetectorConfig};
-use crate::line::geometry::Geometry;
 use crate::line::route;
 use crate::line::{Command, End, Line, LineConfig, Reason, Routes};
 use crate::observe::Observer;
@@ -212,7 +211,6 @@ pub(crate) fn run(args: &Args, plan: Plan, devices: Devices<'_>) -> anyhow::Resu
     let mut classifier = Classifier::new(&plan.bundle, args.threads)
         .with_context(|| args.bundle.display().to_string())?;
     let mut recognise = Selective::new(&mut classifier, Limits::new(plan.board.camera()));
-    let geometry = Geometry::new(&plan.board);
     let journal = Mutex::new(Journal {
         categories: plan.bundle.manifest.labels.categories().to_vec(),
         gates: plan.board.gates().iter().map(|g| g.name.clone()).collect(),
@@ -227,10 +225,7 @@ pub(crate) fn run(args: &Args, plan: Plan, devices: Devices<'_>) -> anyhow::Resu
         max_on_us: max_on_us(&plan.board),
         max_loss_us: max_loss_us(&plan.board),
         keepers: &mut keepers,
-        detector: Detector::new(DetectorConfig::new(
-            geometry.mm_per_px(),
-            plan.board.belt().direction,
-        )),
+        detector: Detector::new(DetectorConfig::of_board(&plan.board)),
         line: JournaledLine::new(line, args.journal.open(false)?),
         recognise: &mut recognise,
         observer: &journal,

@@ -149,6 +149,8 @@ fn single_faults_are_named_with_their_line() {
         end_mm: 200.0,
     };
     check("decision_mm = 100", "decision_mm = 201", 12, out);
+    let belt = "[detection]\nbelt_px = [0, 10, 641, 400]\n[routes]";
+    check("[routes]", belt, 29, Problem::BeltOutOfPicture);
     let early = Problem::GateBeforeDecision {
         gate: "a".into(),
         distance_mm: 120.0,

@@ -43,7 +43,9 @@ impl Line {
 
     fn judge(&self, track: &Track) -> Result<(usize, Destination), Reason> {
         let longest_mm = MAX_LENGTH_SHARE * 2.0 * self.config.geometry.half_length_mm();
-        if track.is_crowded() || track.length_mm() > longest_mm {
+        // What the network knows well is one item, whatever its outline looks like.
+        let two = track.is_crowded() && !self.is_certain(track);
+        if two || track.length_mm() > longest_mm {
             return Err(Reason::Crowded);
         }
         match self.config.routes.judge(&track.votes) {
@@ -76,6 +78,7 @@ impl Line {
             settled_us: track.votes.settled_us,
             place_mm: track.place_mm(),
             position_mm: track.place_mm() + self.motion.travel_mm(self.now_us),
+            length_mm: track.length_mm(),
             verdict: verdict.map(|(category, _)| category),
         });
         match verdict {

@@ -17,6 +17,7 @@ struct Said {
     /// Where it was, and when.
     t_us: i64,
     position_mm: f64,
+    length_mm: f64,
     end: Option<End>,
 }
 
@@ -44,6 +45,7 @@ impl Observer for Ledger {
                 t_us,
                 settled_us,
                 position_mm,
+                length_mm,
                 verdict,
                 ..
             } => {
@@ -54,6 +56,7 @@ impl Observer for Ledger {
                     verdict,
                     t_us,
                     position_mm,
+                    length_mm,
                     end: None,
                 };
                 self.said.insert(track, said);
@@ -175,7 +178,26 @@ impl Ledger {
                 *known = Some(*said);
             }
         }
+        self.spread_rejections(world, epoch_us, &mut by_item);
         (by_item, strays)
+    }
+
+    /// Items that touch are rejected as one: that speaks for each of them.
+    fn spread_rejections(&self, world: &World, epoch_us: i64, by_item: &mut [Option<Said>]) {
+        for said in self.said.values().filter(|s| s.verdict.is_err()) {
+            let t_us = said.t_us - epoch_us;
+            let covers = |item: usize| {
+                let apart_mm = world.position_mm(item, t_us) - said.position_mm;
+                apart_mm.abs() <= said.length_mm / 2.0
+            };
+            let Some(item) = world.item_at(t_us, said.position_mm, said.length_mm / 2.0) else {
+                continue;
+            };
+            let before = (0..item).rev().take_while(|i| covers(*i));
+            for item in before.chain((item..by_item.len()).take_while(|i| covers(*i))) {
+                by_item[item].get_or_insert(*said);
+            }
+        }
     }
 }
 

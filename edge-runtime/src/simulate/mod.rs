@@ -396,10 +396,7 @@ fn simulate_virtual(
         camera: SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate),
         gates: Box::new(BoardGates::of_pins(pins)),
         clock,
-        detector: Detector::new(DetectorConfig::new(
-            geometry.mm_per_px(),
-            setup.board.belt().direction,
-        )),
+        detector: Detector::new(DetectorConfig::of_board(&setup.board)),
         line: JournaledLine::new(line, journal),
         recognise,
         observer: &mut ledger,
@@ -427,7 +424,6 @@ fn simulate_in_real_time(
     }
     let clock = Clock::Monotonic;
     let (pins, edges) = RecordedPin::row(setup.board.gates().len(), &clock);
-    let geometry = Geometry::new(&setup.board);
     let rate = (setup.board.camera().rate_hz, setup.board.belt().direction);
     let line = Line::new(LineConfig::new(&setup.board, setup.routes.clone()));
     let journal = args.journal.open(false)?;
@@ -451,10 +447,7 @@ fn simulate_in_real_time(
         max_on_us: max_on_us(&setup.board),
         max_loss_us: max_loss_us(&setup.board),
         keepers: &mut [],
-        detector: Detector::new(DetectorConfig::new(
-            geometry.mm_per_px(),
-            setup.board.belt().direction,
-        )),
+        detector: Detector::new(DetectorConfig::of_board(&setup.board)),
         line: JournaledLine::new(line, journal),
         recognise: &mut recognise,
         observer: &ledger,
