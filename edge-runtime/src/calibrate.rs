@@ -167,9 +167,8 @@ struct Looker {
 impl Looker {
     fn new(board: &Profile) -> Self {
         let geometry = Geometry::new(board);
-        let config = DetectorConfig::new(geometry.mm_per_px(), board.belt().direction);
         Self {
-            detector: Detector::new(config),
+            detector: Detector::new(DetectorConfig::of_board(board)),
             follower: Follower::new(2.0 * geometry.half_length_mm()),
             geometry,
             frame: Frame::default(),

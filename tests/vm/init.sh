@@ -69,7 +69,7 @@ start_run() {
     edge-runtime run --board "${BOARD:-/board.toml}" --bundle /bundle.sortline "$@" > $LOG 2>&1 &
     RUN=$!
     set -- "$name"
-    check "$1: run starts" within 60 says '^running'
+    check "$1: run starts" within 240 says '^running'
     check "$1: an item fires its gate" within 120 is $GATE 1
 }
 
@@ -173,6 +173,7 @@ killed_with_guardian_held() {
     start_exercise "guardian held"
     guardian=$(pidof sortline-guard)
     kill -STOP "$guardian"
+    within 1 grep -q 'State:.*T' "/proc/$guardian/status"
     kill -KILL "$RUN"
     sleep 1
     check "guardian held: the gate stays on" is $GATE 1

@@ -17,6 +17,21 @@ impl Passage {
         (t_us as f64 - self.centre_us) * self.speed_mm_s / 1e6
     }
 
+    /// The line through positions. A few that are far off, as when half of the item was seen, are left out.
+    fn of(mut points: Vec<(i64, f64)>) -> Option<Self> {
+        loop {
+            let passage = Self::fit(&points)?;
+            let off_mm = |p: &(i64, f64)| (passage.position_mm(p.0) - p.1).abs();
+            let mut all: Vec<f64> = points.iter().map(off_mm).collect();
+            let limit_mm = (FAR_OFF * median_and_spread(&mut all).0).max(LEAST_OFF_MM);
+            let before = points.len();
+            points.retain(|p| off_mm(p) <= limit_mm);
+            if points.len() == before || points.len() < FEWEST {
+                return Some(passage);
+            }
+        }
+    }
+
     /// The line through positions, by least squares. `None` where they do not move.
     fn fit(points: &[(i64, f64)]) -> Option<Self> {
         let first_us = points.first()?.0;
@@ -42,6 +57,10 @@ impl Passage {
     }
 }
 
+/// A position is left out that is off the line by more than this many times the median, but not by less
+/// than so much.
+const FAR_OFF: f64 = 4.0;
+const LEAST_OFF_MM: f64 = 1.0;
 /// Fewer positions make no passage.
 const FEWEST: usize = 5;
 /// Nor does less of the view.
@@ -90,7 +109,7 @@ impl Follower {
         let points = std::mem::take(&mut self.points);
         let way_mm = points.last()?.1 - points.first()?.1;
         let is_passage = points.len() >= FEWEST && way_mm.abs() >= LEAST_SHARE * self.view_mm;
-        is_passage.then(|| Passage::fit(&points)).flatten()
+        is_passage.then(|| Passage::of(points)).flatten()
     }
 }
 
@@ -175,6 +194,16 @@ mod tests {
         passages.extend(follower.see(2_000_000, &[-180.0, 0.0]));
         let speeds: Vec<f64> = passages.iter().map(|p| p.speed_mm_s.round()).collect();
         assert_eq!(speeds, [360.0, 360.0]);
+    }
+
+    #[test]
+    fn a_few_wrong_positions_do_not_count() {
+        let right = (0..40).map(|n| (n * 50_000, n as f64 * 10.0 - 200.0));
+        let wrong = right.map(|(t_us, mm)| (t_us, if t_us < 150_000 { mm + 60.0 } else { mm }));
+        let passage = Passage::of(wrong.collect()).unwrap();
+        assert_eq!(passage.frames, 37);
+        assert!((passage.speed_mm_s - 200.0).abs() < 1e-6);
+        assert!((passage.centre_us - 1_000_000.0).abs() < 1.0);
     }
 
     #[test]
