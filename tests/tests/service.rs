@@ -1,0 +1,52 @@
+//! What a service manager and a watchdog are told by a program that sorts.
+
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+use tests::{program, root, succeed};
+
+#[test]
+fn a_service_says_that_it_is_ready_well_and_ending() {
+    let folder = tempfile::tempdir().unwrap();
+    let frames = folder.path().join("frames");
+    std::fs::create_dir(&frames).unwrap();
+    let grey = image::RgbImage::from_pixel(640, 480, image::Rgb([90; 3]));
+    for n in 0..30 {
+        grey.save(frames.join(format!("{n:03}.png"))).unwrap();
+    }
+    let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    let patience = Some(Duration::from_secs(60));
+    socket.set_read_timeout(patience).unwrap();
+    // Its queue is short: it is read while the program runs.
+    let listener = std::thread::spawn(move || {
+        let mut told = Vec::new();
+        let mut buffer = [0; 256];
+        while !told.last().is_some_and(|t: &String| t.contains("STOPPING")) {
+            let n = socket.recv(&mut buffer).unwrap();
+            told.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+        }
+        told
+    });
+    let watchdog = folder.path().join("watchdog");
+    std::fs::write(&watchdog, "").unwrap();
+    succeed(
+        program("edge-runtime")
+            .args(["run", "--dry-run", "--frames"])
+            .arg(&frames)
+            .arg("--board")
+            .arg(root().join("boards/profiles/raspberry-pi-4.toml"))
+            .arg("--bundle")
+            .arg(root().join("models/bundles/drawn-10.sortline"))
+            .arg("--watchdog")
+            .arg(&watchdog)
+            .env("NOTIFY_SOCKET", folder.path().join("notify")),
+    );
+    let told = listener.join().unwrap();
+    assert_eq!(told[0], "READY=1\nSTATUS=sorting");
+    assert!(told.len() > 4, "30 frames take a second: {told:?}");
+    let between = &told[1..told.len() - 1];
+    assert!(between.iter().all(|t| t == "WATCHDOG=1"), "{told:?}");
+    let fed = std::fs::read_to_string(&watchdog).unwrap();
+    assert!(fed.len() > 3 && fed.ends_with(".V"), "{fed}");
+}
