@@ -2,7 +2,7 @@
 
 use crate::actuate::gpio::{find, not_found};
 use crate::actuate::pwm;
-use crate::capture::convert;
+use crate::capture::convert::{self, Pixels};
 use crate::capture::v4l2::{Stamp, V4l2Camera};
 use crate::capture::{Frame, FrameSource};
 use crate::clock::Clock;
@@ -12,7 +12,7 @@ use crate::recognise::quality::Quality;
 use crate::run::say;
 use crate::runtime::realtime;
 use anyhow::bail;
-use boards::{Drive, GpioLine, Profile, SIMULATED};
+use boards::{Camera, Drive, GpioLine, Profile, SIMULATED};
 use gpiocdev::chip::{Chip, chips};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -63,6 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     lines(&board, &mut report);
     stop_input(&board, &mut report);
     machine(&mut report);
+    conversion(board.camera(), &report);
     match report.faults {
         0 => Ok(()),
         1 => bail!("{}: 1 fault", args.board.display()),
@@ -116,24 +117,28 @@ fn camera(board: &Profile, report: &mut Report) {
     }
     report.good(&what);
     stamps(&camera, report);
-    let (width, height) = (wanted.width_px as usize, wanted.height_px as usize);
-    let speed = convert::measure(format, (width, height));
-    report.good(&format!(
-        "converting a picture from {format:?}: {:.2} ms, {:.0} MB/s of RGB",
-        speed.ms, speed.mb_s
-    ));
-    match Quality::of(&frame.image, PixelBox { x0: 0, y0: 0, x1: wanted.width_px, y1: wanted.height_px }) {
-        Quality { clipped, .. } if clipped > wanted.max_clipped => report.fault(&format!(
-            "{:.0} % of the picture is black or white: change light or exposure",
-            clipped * 100.0
+    quality(&frame, wanted, report);
+}
+
+/// How sharp and how well exposed the whole picture is.
+fn quality(frame: &Frame, camera: &Camera, report: &mut Report) {
+    let all = PixelBox {
+        x0: 0,
+        y0: 0,
+        x1: camera.width_px,
+        y1: camera.height_px,
+    };
+    let Quality { sharpness, clipped } = Quality::of(&frame.image, all);
+    let percent = clipped * 100.0;
+    if clipped > camera.max_clipped {
+        let what = "of the picture is black or white: change light or exposure";
+        return report.fault(&format!("{percent:.0} % {what}"));
+    }
+    match sharpness {
+        Some(sharpness) => report.good(&format!(
+            "sharpness {sharpness:.2} (1 is the best, 0.25 the worst), {percent:.1} % clipped"
         )),
-        Quality { sharpness: Some(sharpness), clipped } => report.good(&format!(
-            "sharpness {sharpness:.2} (1 is the best, 0.25 the worst), {:.1} % of the picture clipped",
-            clipped * 100.0
-        )),
-        Quality { sharpness: None, .. } => {
-            report.note("there is nothing in view by which sharpness could be told");
-        }
+        None => report.note("nothing is in view by which sharpness could be told"),
     }
 }
 
@@ -144,10 +149,7 @@ fn stamps(camera: &V4l2Camera, report: &mut Report) {
         Stamp::Start => "the driver's, at the start of the exposure",
         Stamp::End => "the driver's, at the end of the exposure",
         Stamp::Arrival => {
-            return report.note(
-                "the driver's time stamps are of no use: frames count from their arrival, and items \
-                 are placed later on the belt than they are",
-            );
+            return report.note("the driver's time stamps are of no use: frames are dated late");
         }
     };
     match exposure_us {
@@ -256,6 +258,22 @@ fn machine(report: &mut Report) {
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     report.good(&format!("{threads} CPUs; {}", cpu_features()));
+}
+
+/// How long it takes to make a picture of the board's size RGB, from every format.
+fn conversion(camera: &Camera, report: &Report) {
+    let size = (camera.width_px as usize, camera.height_px as usize);
+    let speeds: Vec<String> = Pixels::ALL
+        .into_iter()
+        .map(|pixels| {
+            let speed = convert::measure(pixels, size);
+            format!("{pixels:?} {:.2} ms ({:.0} MB/s)", speed.ms, speed.mb_s)
+        })
+        .collect();
+    report.good(&format!(
+        "a picture made RGB, in MB of RGB: {}",
+        speeds.join(", ")
+    ));
 }
 
 /// What makes the classifier fast.

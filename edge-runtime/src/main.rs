@@ -5,6 +5,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod actuate;
+mod calibrate;
 mod capture;
 mod classify;
 mod clock;
@@ -61,6 +62,7 @@ enum Command {
     Detect(detect::Args),
     Doctor(doctor::Args),
     Exercise(exercise::Args),
+    Calibrate(calibrate::Args),
     Inputs(inputs::Args),
     Off(off::Args),
     #[command(hide = true)]
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Detect(args) => detect::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Exercise(args) => exercise::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Inputs(args) => inputs::run(&args),
         Command::Off(args) => off::run(&args),
         Command::Guard(args) => guardian::run(&args),

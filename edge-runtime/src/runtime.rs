@@ -243,7 +243,7 @@ fn sense(
         sensors.poll(SENSE, &mut events)?;
         if !std::mem::replace(&mut begun, true) {
             // What speaks against it comes with the first news.
-            halt.release(Cause::EmergencyStop, 0);
+            halt.release(Cause::EmergencyStop, watch.now_us());
         }
         for event in events.drain(..) {
             match event {

@@ -6,7 +6,7 @@
 //!     probe pulses FILE COUNT PERIOD_US     pulls a line up and down
 //!     probe glitch FILE ON_US               pulls a line up, for a moment
 //!
-//! The first two print the milliseconds that it took and fail after two seconds.
+//! The first two print the milliseconds that it took and fail after four seconds.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ unsafe extern "C" {
     fn kill(pid: i32, signal: i32) -> i32;
 }
 
-const LONGEST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(4);
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -30,7 +30,7 @@ use std::time::Duration;
 /// How often it looks at the outputs.
 const STEP: Duration = Duration::from_millis(10);
 /// After this long without a word the program is taken to hang.
-const SILENT_US: i64 = 1_000_000;
+const SILENT_US: i64 = 2_000_000;
 /// So much longer than allowed an output may be on: the program is to switch it off itself.
 const GRACE_US: i64 = 30_000;
 /// Said when the program ends in good order.

@@ -246,3 +246,98 @@ fn a_flood_of_firings_is_refused() {
     let results = (0..1000).map(|n| switchboard.fire(0, n * 10_000, n * 10_000 + 5));
     assert_eq!(results.filter(Result::is_ok).count(), 128);
 }
+
+#[test]
+fn the_belt_runs_when_nobody_objects_and_ends_off() {
+    use crate::actuate::{Actuator, Pulse};
+    let clock = Clock::Monotonic;
+    let (switchboard, inbox) = (Switchboard::new(Vec::new()), Inbox::new());
+    let halt = Halt::new(&inbox, &switchboard);
+    let (mut pins, edges) = RecordedPin::row(1, &clock);
+    let belt: Box<dyn Actuator> = Box::new(Pulse::new(pins.remove(0)));
+    let (movements, _moved) = sync_channel(16);
+    let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut gates = BoardGates::new(Vec::new(), Some(belt));
+            switchboard.run(&mut gates, &movements, &clock, &watch)
+        });
+        let quiet = || edges.recv_timeout(Duration::from_millis(100)).is_err();
+        let switched = || edges.recv().unwrap().on;
+        halt.release(Cause::EmergencyStop, 0);
+        assert!(quiet(), "there is no picture yet");
+        halt.release(Cause::NoPicture, 0);
+        assert!(switched());
+        halt.stop(Cause::EmergencyStop, 1);
+        assert!(!switched());
+        halt.stop(Cause::NoPicture, 2);
+        halt.release(Cause::EmergencyStop, 3);
+        assert!(quiet(), "one of two causes is left");
+        halt.release(Cause::NoPicture, 4);
+        assert!(switched());
+        stop.store(true, Ordering::Release);
+        switchboard.wake();
+        assert!(!switched(), "the end is a safe state");
+    });
+    let told = std::iter::from_fn(|| inbox.take(Duration::ZERO));
+    let told: Vec<(bool, i64)> = told
+        .map(|input| {
+            (
+                matches!(input.event, Event::Stop { .. }),
+                input.event.t_us(),
+            )
+        })
+        .collect();
+    assert_eq!(told, [(false, 0), (true, 1), (true, 2), (false, 4)]);
+}
+
+/// Gives a frame, then none for a while, then one again, then no more.
+struct Gap {
+    calls: u32,
+}
+
+impl FrameSource for Gap {
+    fn next_frame(&mut self, frame: &mut Frame, timeout: Duration) -> Result<(), CaptureError> {
+        self.calls += 1;
+        match self.calls {
+            1 | 6 => {
+                frame.captured_us = Clock::Monotonic.now_us();
+                Ok(())
+            }
+            2..6 => {
+                std::thread::sleep(timeout);
+                Err(CaptureError::TimedOut(timeout))
+            }
+            _ => Err(CaptureError::Finished),
+        }
+    }
+}
+
+#[test]
+fn without_a_picture_for_too_long_everything_stops_until_there_is_one() {
+    let clock = Clock::Monotonic;
+    let (switchboard, inbox) = (Switchboard::new(Vec::new()), Inbox::new());
+    let halt = Halt::new(&inbox, &switchboard);
+    halt.release(Cause::EmergencyStop, 0);
+    let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
+    let frames = Frames::new(FRAMES);
+    let camera = Camera {
+        frames: &frames,
+        inbox: &inbox,
+        halt: &halt,
+        clock: &clock,
+        max_loss_us: 250_000,
+    };
+    camera.run(&mut Gap { calls: 0 }, &watch).unwrap();
+    let told = std::iter::from_fn(|| inbox.take(Duration::ZERO));
+    let told: Vec<&str> = told
+        .map(|input| match input.event {
+            Event::Stop { .. } => "stop",
+            Event::Resume { .. } => "resume",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(told, ["resume", "stop", "resume"]);
+}

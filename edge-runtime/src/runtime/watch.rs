@@ -19,9 +19,9 @@ pub(crate) enum Part {
 
 /// Every part with its name and for how long it may be busy with one thing.
 const PARTS: [(Part, &str, i64); 6] = [
-    (Part::Gates, "gates", 500_000),
-    (Part::Line, "line", 1_000_000),
-    (Part::Sensors, "sensors", 1_000_000),
+    (Part::Gates, "gates", 2_000_000),
+    (Part::Line, "line", 2_000_000),
+    (Part::Sensors, "sensors", 2_000_000),
     (Part::Detector, "detector", 5_000_000),
     (Part::Classifier, "classifier", 10_000_000),
     // A camera that is opened again may take its time.
@@ -63,6 +63,11 @@ impl<'a> Watch<'a> {
     /// Says that a part waits for work.
     pub(crate) fn rests(&self, part: Part) {
         self.seen_us[part as usize].store(RESTS, Ordering::Release);
+    }
+
+    /// The time on the clock of all parts.
+    pub(crate) fn now_us(&self) -> i64 {
+        self.clock.now_us()
     }
 
     /// Says that all other parts have ended.
@@ -126,9 +131,9 @@ mod tests {
         let (stop, clock) = (AtomicBool::new(false), Clock::virtual_time());
         let watch = Watch::new(&stop, &clock);
         assert!(watch.goes_on(Part::Gates) && watch.goes_on(Part::Detector));
-        clock.set(500_000);
+        clock.set(2_000_000);
         assert_eq!(watch.stalled(), None);
-        clock.set(500_001);
+        clock.set(2_000_001);
         assert!(watch.stalled().unwrap().contains("gates thread"));
         watch.rests(Part::Gates);
         assert_eq!(watch.stalled(), None);
@@ -138,5 +143,39 @@ mod tests {
         assert_eq!(watch.stalled(), None);
         stop.store(true, Ordering::Release);
         assert!(!watch.goes_on(Part::Line));
+    }
+
+    /// Counts how often it is told that all is well, and goes after the second time.
+    struct Leaving(std::sync::Arc<AtomicI64>);
+
+    impl Keeper for Leaving {
+        fn well(&mut self) -> Result<(), String> {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0 | 1 => Ok(()),
+                _ => Err("gone".to_owned()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_keeper_that_has_gone_ends_everything() {
+        let (stop, clock) = (AtomicBool::new(false), Clock::virtual_time());
+        let told = std::sync::Arc::default();
+        let watch = Watch::new(&stop, &clock);
+        let result = watch.run(&mut [Box::new(Leaving(std::sync::Arc::clone(&told)))]);
+        assert_eq!(result.unwrap_err().to_string(), "gone");
+        assert_eq!(told.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn while_a_part_is_stalled_nobody_is_told_that_all_is_well() {
+        let (stop, clock) = (AtomicBool::new(false), Clock::virtual_time());
+        let told = std::sync::Arc::default();
+        let watch = Watch::new(&stop, &clock);
+        watch.goes_on(Part::Line);
+        clock.set(2_500_000);
+        let result = watch.run(&mut [Box::new(Leaving(std::sync::Arc::clone(&told)))]);
+        assert!(result.unwrap_err().to_string().contains("line thread"));
+        assert_eq!(told.load(Ordering::Relaxed), 0);
     }
 }
