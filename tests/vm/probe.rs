@@ -30,12 +30,10 @@ fn main() {
         ["write", file, text, seen, value] => wait(seen, value, || write(file, text)),
         ["pulses", file, count, period_us] => {
             let half = Duration::from_micros(number(period_us) / 2);
-            let mut next = Instant::now();
             for _ in 0..number(count) {
                 for pull in ["pull-up", "pull-down"] {
                     write(file, pull);
-                    next += half;
-                    std::thread::sleep(next.saturating_duration_since(Instant::now()));
+                    std::thread::sleep(half);
                 }
             }
         }

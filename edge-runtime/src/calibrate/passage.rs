@@ -17,8 +17,10 @@ impl Passage {
         (t_us as f64 - self.centre_us) * self.speed_mm_s / 1e6
     }
 
-    /// The line through positions. A few that are far off, as when half of the item was seen, are left out.
+    /// The line through positions. A few that are far off, as when half of the item was seen, are left out;
+    /// of more than a quarter of them nothing is believed.
     fn of(mut points: Vec<(i64, f64)>) -> Option<Self> {
+        let seen = points.len();
         loop {
             let passage = Self::fit(&points)?;
             let off_mm = |p: &(i64, f64)| (passage.position_mm(p.0) - p.1).abs();
@@ -26,8 +28,8 @@ impl Passage {
             let limit_mm = (FAR_OFF * median_and_spread(&mut all).0).max(LEAST_OFF_MM);
             let before = points.len();
             points.retain(|p| off_mm(p) <= limit_mm);
-            if points.len() == before || points.len() < FEWEST {
-                return Some(passage);
+            if points.len() == before {
+                return (before * 4 >= seen * 3).then_some(passage);
             }
         }
     }

@@ -5,7 +5,7 @@
 //! pipe from the program tells it what is the case:
 //!
 //! - a byte many times a second: all is well;
-//! - the pipe is closed: the program has died, of whatever;
+//! - the pipe is closed: the program has died, of whatever (a [`Lifeline`] tells it even sooner);
 //! - nothing for [`SILENT_US`]: it hangs;
 //! - [`ENDING`]: it ends in good order.
 //!
@@ -14,6 +14,7 @@
 //! first: it could switch on again what was switched off.
 
 use super::Keeper;
+use super::lifeline::{self, Lifeline};
 use crate::clock::Clock;
 use crate::runtime::realtime;
 use anyhow::{Context as _, bail};
@@ -25,6 +26,7 @@ use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How often it looks at the outputs.
@@ -58,32 +60,32 @@ pub(crate) enum Safe {
 /// The program's side: a guardian that runs.
 pub(crate) struct Guardian {
     child: Child,
+    _lifeline: Lifeline,
 }
 
 impl Guardian {
-    /// Starts the guardian of these outputs.
+    /// Starts the guardian of these outputs. The calling thread is to live as long as the program.
     ///
     /// # Errors
     /// A sentence about why there is none.
     pub(crate) fn start(outputs: &[Guarded]) -> Result<Self, String> {
         let fail = |e: io::Error| format!("the outputs' guardian cannot be started: {e}");
+        let lifeline = Lifeline::hold().map_err(fail)?;
         let mut command = Command::new("/proc/self/exe");
         command
-            .arg("guard")
+            .args(["guard", "--lifeline", &lifeline.fd().to_string()])
             .args(outputs.iter().map(argument))
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             // What ends the program by the terminal is not to end the guardian.
             .process_group(0);
-        for output in outputs {
-            inherit(output.fd, true).map_err(fail)?;
-        }
+        let fds = || outputs.iter().map(|o| o.fd).chain([lifeline.fd()]);
+        fds().try_for_each(|fd| inherit(fd, true)).map_err(fail)?;
         let child = command.spawn();
-        for output in outputs {
-            inherit(output.fd, false).map_err(fail)?;
-        }
+        fds().try_for_each(|fd| inherit(fd, false)).map_err(fail)?;
         Ok(Self {
             child: child.map_err(fail)?,
+            _lifeline: lifeline,
         })
     }
 }
@@ -153,6 +155,9 @@ fn parse(argument: &str) -> Option<Guarded> {
 /// Guard outputs of the program that starts this; not for use by hand.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// What tells of the program's death before the pipe does
+    #[arg(long, value_name = "FD")]
+    lifeline: Option<RawFd>,
     /// The outputs
     #[arg(value_name = "KIND:FD:NUMBER:NAME")]
     outputs: Vec<String>,
@@ -173,10 +178,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let program = std::os::unix::process::parent_id();
     harden().context("the guardian cannot catch signals")?;
     let mut pipe = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let died = Arc::new(AtomicBool::new(false));
+    if let Some(fd) = args.lifeline {
+        watch_lifeline(fd, Arc::clone(&died));
+    }
     let clock = Clock::Monotonic;
     let mut custody = Custody::new(&outputs, clock.now_us());
     let breach = loop {
-        let heard = listen(&mut pipe);
+        let heard = match listen(&mut pipe) {
+            // What was said before counts more: a program that ends in good order dies as well.
+            Heard::Nothing | Heard::Well if died.load(Ordering::Acquire) => Heard::Closed,
+            heard => heard,
+        };
         let on: Vec<bool> = outputs.iter().map(|(_, file)| is_on(file)).collect();
         if let Some(breach) = custody.judge(clock.now_us(), heard, &on) {
             break breach;
@@ -194,6 +207,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let _ = writeln!(io::stderr(), "guardian: {breach}; the outputs are off");
     }
     Ok(())
+}
+
+fn watch_lifeline(fd: RawFd, died: Arc<AtomicBool>) {
+    std::thread::spawn(move || match lifeline::wait_for_death(fd) {
+        Ok(()) => died.store(true, Ordering::Release),
+        // Then the pipe tells.
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "guardian: no lifeline: {error}");
+        }
+    });
 }
 
 /// Makes it hard to get rid of: only SIGKILL does.

@@ -1,6 +1,7 @@
 //! Those outside of the program who act when it no longer says that it is well.
 
 pub(crate) mod guardian;
+mod lifeline;
 pub(crate) mod systemd;
 pub(crate) mod watchdog;
 
