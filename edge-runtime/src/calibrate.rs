@@ -84,11 +84,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         if passage.speed_mm_s <= 0.0 {
             bail!("{file}: the item travels against `direction`: turn that round");
         }
-        let position_mm = match looker.mark(&mut camera, &mut marks)? {
-            Some(t_us) => Some(passage.position_mm(t_us)),
-            None => None,
-        };
-        measured.add(&passage, position_mm);
+        let marked_us = looker.mark(&mut camera, &mut marks)?;
+        measured.add(&passage, marked_us.map(|t_us| passage.position_mm(t_us)));
     }
     measured.sum_up(args);
     Ok(())
