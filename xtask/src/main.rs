@@ -100,7 +100,11 @@ fn test(filter: &[String]) -> Result<(), String> {
             .env("SORTLINE_PRETRAINED", &weights))
     })?;
     if filter.is_empty() {
-        run_vm(&mut stages)?;
+        let stage = "virtual machine: compiler, QEMU, kernel";
+        match stages.run(stage, || Ok(virtual_machine()))? {
+            Ok(kernel) => run_vm(&kernel, &mut stages)?,
+            Err(error) => eprintln!("SKIPPED: the checks with the kernel's test devices: {error}"),
+        }
     }
     stages.print();
     Ok(())
@@ -120,24 +124,21 @@ fn cross() -> Result<(), String> {
 
 fn vm_test() -> Result<(), String> {
     let mut stages = Stages::new("vm-test");
-    run_vm(&mut stages)?;
+    let kernel = stages.run("virtual machine: compiler, QEMU, kernel", virtual_machine)?;
+    run_vm(&kernel, &mut stages)?;
     stages.print();
     Ok(())
 }
 
-/// Runs edge-runtime with the kernel's test devices; where these cannot be had, says why and goes on.
-fn run_vm(stages: &mut Stages) -> Result<(), String> {
-    let kernel = stages.run("virtual machine: compiler, QEMU, kernel", || {
-        let kernel = cross::tools()
-            .and_then(|()| vm::tools())
-            .and_then(|()| vm::Kernel::fetch());
-        Ok(kernel
-            .inspect_err(|error| {
-                eprintln!("SKIPPED: no virtual machine with test devices: {error}")
-            })
-            .ok())
-    })?;
-    let Some(kernel) = kernel else { return Ok(()) };
+/// What the virtual machine is made of, installed and downloaded where it is missing.
+fn virtual_machine() -> Result<vm::Kernel, String> {
+    cross::tools()?;
+    vm::tools()?;
+    vm::Kernel::fetch()
+}
+
+/// Runs edge-runtime with the kernel's test devices.
+fn run_vm(kernel: &vm::Kernel, stages: &mut Stages) -> Result<(), String> {
     let program = stages.run(
         "build edge-runtime for ARM (the first time compiles tract: minutes)",
         cross::build,
