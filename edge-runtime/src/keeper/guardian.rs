@@ -6,18 +6,21 @@
 //!
 //! - a byte many times a second: all is well;
 //! - the pipe is closed: the program has died, of whatever (a [`Lifeline`] tells it even sooner);
-//! - nothing for [`SILENT_US`]: it hangs;
+//! - nothing for [`custody::SILENT_US`]: it hangs;
 //! - [`ENDING`]: it ends in good order.
 //!
 //! It also looks at the outputs themselves every [`STEP`], so that a gate that stays on for too long
 //! is switched off whatever the program believes. A program that hangs, or leaves a gate on, is killed
 //! first: it could switch on again what was switched off.
 
+mod custody;
+
 use super::Keeper;
 use super::lifeline::{self, Lifeline};
 use crate::clock::Clock;
 use crate::runtime::realtime;
 use anyhow::{Context as _, bail};
+use custody::{Breach, Custody, Heard};
 use gpiocdev_uapi::v2::{LineValues, get_line_values, set_line_values};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -31,10 +34,6 @@ use std::time::Duration;
 
 /// How often it looks at the outputs.
 const STEP: Duration = Duration::from_millis(10);
-/// After this long without a word the program is taken to hang.
-const SILENT_US: i64 = 2_000_000;
-/// So much longer than allowed an output may be on: the program is to switch it off itself.
-const GRACE_US: i64 = 30_000;
 /// Said when the program ends in good order.
 const ENDING: u8 = b'e';
 
@@ -273,15 +272,6 @@ fn kill(program: u32) {
     }
 }
 
-/// What the pipe says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    Nothing,
-    Well,
-    Ending,
-    Closed,
-}
-
 /// Waits a step for a word from the program.
 fn listen(pipe: &mut File) -> Heard {
     let mut fd = libc::pollfd {
@@ -301,81 +291,6 @@ fn listen(pipe: &mut File) -> Heard {
         Ok(_) => Heard::Well,
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Heard::Nothing,
         Err(_) => Heard::Closed,
-    }
-}
-
-/// Why the outputs are made safe.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum Breach {
-    #[error("the program has ended")]
-    Ended,
-    #[error("the program has died")]
-    Died,
-    #[error("the program has hung for {ms} ms and was killed")]
-    Hangs { ms: i64 },
-    #[error("{name} was on for {ms} ms, longer than it may be, and the program was killed")]
-    TooLong { name: String, ms: i64 },
-}
-
-/// What the guardian knows of the program: no clock, no devices.
-struct Custody {
-    outputs: Vec<(String, Option<i64>)>,
-    on_since_us: Vec<Option<i64>>,
-    /// Nothing is expected before the first word.
-    heard_us: Option<i64>,
-    looked_us: i64,
-}
-
-impl Custody {
-    fn new(outputs: &[(Guarded, File)], now_us: i64) -> Self {
-        let limit = |output: &Guarded| match output.safe {
-            Safe::Off(limit_us) => limit_us,
-            Safe::OnFor(_) | Safe::PulseNs(_) => None,
-        };
-        let outputs = outputs.iter().map(|(o, _)| (o.name.clone(), limit(o)));
-        Self {
-            on_since_us: vec![None; outputs.len()],
-            outputs: outputs.collect(),
-            heard_us: None,
-            looked_us: now_us,
-        }
-    }
-
-    fn judge(&mut self, now_us: i64, heard: Heard, on: &[bool]) -> Option<Breach> {
-        match heard {
-            Heard::Closed => return Some(Breach::Died),
-            Heard::Ending => return Some(Breach::Ended),
-            Heard::Well => self.heard_us = Some(now_us),
-            Heard::Nothing => {}
-        }
-        // While it did not run itself, it does not know what the program did.
-        let paused_us = now_us - self.looked_us - GRACE_US;
-        self.looked_us = now_us;
-        if paused_us > 0 {
-            self.on_since_us.fill(None);
-            self.heard_us = self.heard_us.map(|us| us + paused_us);
-        }
-        let silent_us = now_us - self.heard_us.unwrap_or(now_us);
-        if silent_us > SILENT_US {
-            let ms = silent_us / 1000;
-            return Some(Breach::Hangs { ms });
-        }
-        let states = self.outputs.iter().zip(&mut self.on_since_us).zip(on);
-        for (((name, limit_us), since_us), on) in states {
-            let since_us = match on {
-                true => *since_us.get_or_insert(now_us),
-                false => {
-                    *since_us = None;
-                    continue;
-                }
-            };
-            let on_us = now_us - since_us;
-            if limit_us.is_some_and(|limit_us| on_us > limit_us + GRACE_US) {
-                let (name, ms) = (name.clone(), on_us / 1000);
-                return Some(Breach::TooLong { name, ms });
-            }
-        }
-        None
     }
 }
 
