@@ -168,3 +168,13 @@ pub(crate) fn look_up(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u
         Kind::Portable => portable::look_up(table, input, output),
     }
 }
+
+/// Multiplies and adds in registers, `rounds` times; gives how many products that were.
+pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it.
+        Kind::Avx2 => unsafe { avx2::products_alone(rounds) },
+        Kind::Portable => portable::products_alone(rounds),
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::arch;
+
 /// A set of instructions that kernels are written for, and that this CPU has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Isa(pub(crate) Kind);
@@ -31,6 +33,19 @@ impl Isa {
             found.push(Isa(Kind::Avx2));
         }
         found
+    }
+
+    /// Multiply-accumulates per second that one thread reaches when it does nothing else: the bar
+    /// for the layers. Takes some tens of milliseconds.
+    pub fn peak_macs_per_second(self) -> f64 {
+        const ROUNDS: usize = 1 << 15;
+        let mut best = 0_f64;
+        for _ in 0..200 {
+            let start = std::time::Instant::now();
+            let macs = arch::products_alone(self, std::hint::black_box(ROUNDS));
+            best = best.max(macs as f64 / start.elapsed().as_secs_f64());
+        }
+        best
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing but the standard library, so that the first command on a fresh machine starts at once.
 
+mod bench;
 mod cross;
 mod debian;
 mod install;
@@ -24,6 +25,8 @@ Commands:
   test [FILTER]   Install what the tests need, build everything, run every test
   cross           Build edge-runtime for 64-bit ARM boards, in one static file
   vm-test         Run edge-runtime with the kernel's test camera and GPIO chip in a virtual machine
+  bench inference Time networks in our engine and in ONNX Runtime, LiteRT and OpenVINO, side by side.
+                  --quick takes 3 minutes, --json FILE writes the figures, --help lists the rest
   lint            clippy with warnings denied, rustfmt, cargo deny
   bundle [DIR]    Train the bundle in models/bundles again from drawn items (minutes)
   help            This text
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Some("test") => test(rest),
         Some("cross") => cross(),
         Some("vm-test") => vm_test(),
+        Some("bench") => bench::run_bench(rest),
         Some("lint") => lint(),
         Some("bundle") => bundle(rest),
         None | Some("help" | "-h" | "--help") => {

@@ -352,4 +352,21 @@ pub(super) fn look_up(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     super::portable::look_up(table, rest, rest_out);
 }
 
+/// # Safety
+/// The CPU has AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn products_alone(rounds: usize) -> usize {
+    const SUMS: usize = 12;
+    let factor = std::hint::black_box(_mm256_set1_epi16(5));
+    let mut sums = [factor; SUMS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            // A product of the sum itself cannot be taken out of the loop.
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*sum, factor));
+        }
+    }
+    std::hint::black_box(sums);
+    rounds * SUMS * 16
+}
+
 const _: () = assert!(PANEL == 16 && BLOCK == 16);
