@@ -15,6 +15,7 @@ mod journal;
 mod line;
 mod memory;
 mod observe;
+mod profile;
 mod recognise;
 mod replay;
 mod run;
@@ -53,6 +54,7 @@ enum Command {
     Run(run::Args),
     Replay(replay::Args),
     Detect(detect::Args),
+    Profile(profile::Args),
     Doctor(doctor::Args),
     Exercise(exercise::Args),
 }
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run_on_board(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Detect(args) => detect::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Exercise(args) => exercise::run(&args),
     };

@@ -11,6 +11,7 @@
 
 mod classifier;
 mod network;
+mod profile;
 mod quantized;
 mod quiet;
 mod verdict;
@@ -20,6 +21,7 @@ use models::manifest::ManifestError;
 use thiserror::Error;
 
 pub use classifier::Classifier;
+pub use profile::{Engine, LayerTime};
 pub use verdict::{Decision, Verdict};
 
 /// Why a bundle cannot be run, or a frame not be classified.

@@ -26,6 +26,7 @@ use thiserror::Error;
 use tract_onnx::pb;
 use tract_onnx::tract_hir::infer::InferenceModel;
 
+pub(crate) use op::times;
 use region::Region;
 
 /// Why a region cannot run in 8 bits.

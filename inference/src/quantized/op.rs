@@ -1,9 +1,12 @@
 //! A region as an operator of tract.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernels::{Isa, Workers};
 use tract_onnx::tract_hir::internal::*;
+
+use crate::profile::{Engine, LayerTime};
 
 use super::plan::{Plan, Shape, shapes};
 use super::region::Region;
@@ -117,6 +120,7 @@ impl EvalOp for Packed {
     fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
         Ok(Some(Box::new(Memory {
             arena: vec![0; self.plan.arena()],
+            times: vec![Duration::ZERO; self.plan.steps().count()],
             workers: Workers::single(),
         })))
     }
@@ -139,6 +143,25 @@ impl TypedOp for Packed {
 struct Memory {
     arena: Vec<u8>,
     workers: Workers,
+    /// What each step took in the last run.
+    times: Vec<Duration>,
+}
+
+/// What each step of a region took in its last run.
+pub(crate) fn times(op: &dyn Op, state: &dyn OpState) -> Option<Vec<LayerTime>> {
+    let (op, memory) = (
+        op.downcast_ref::<Packed>()?,
+        state.downcast_ref::<Memory>()?,
+    );
+    let steps = op.plan.steps().zip(&memory.times);
+    let layers = steps.map(|((name, kind, products), time)| LayerTime {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        engine: Engine::Int8,
+        products: products as u64,
+        time: *time,
+    });
+    Some(layers.collect())
 }
 
 impl OpState for Memory {
@@ -155,7 +178,12 @@ impl OpState for Memory {
         let plain = plain.collect::<TractResult<TVec<_>>>()?;
         let values = plain.iter().map(|input| input.as_slice::<f32>());
         let values = values.collect::<TractResult<TVec<_>>>()?;
-        op.plan.run(&values, &mut self.arena, &mut self.workers);
+        let Memory {
+            arena,
+            workers,
+            times,
+        } = self;
+        op.plan.run(&values, arena, workers, times);
         let outputs = op.plan.outputs().enumerate().map(|(index, shape)| {
             let mut output = Tensor::zero::<f32>(&shape.dims())?;
             let mut plain = output.try_as_plain_ram_mut()?;
