@@ -11,16 +11,17 @@ use crate::profile::{Engine, LayerTime};
 use super::plan::{Plan, Shape, shapes};
 use super::region::Region;
 
-/// The operator of a region. It runs on one thread.
-pub(super) fn operator(region: Region) -> Box<dyn InferenceOp> {
+/// The operator of a region, to run on `threads`.
+pub(super) fn operator(region: Region, threads: usize) -> Box<dyn InferenceOp> {
     let region = Arc::new(region);
-    expand(Unpacked { region })
+    expand(Unpacked { region, threads })
 }
 
 /// A region before the shapes of its inputs are known.
 #[derive(Clone, Debug)]
 struct Unpacked {
     region: Arc<Region>,
+    threads: usize,
 }
 
 impl Expansion for Unpacked {
@@ -75,6 +76,7 @@ impl Expansion for Unpacked {
         let plan = Plan::new(&self.region, &read(&dims)?, Isa::detect())?;
         let op = Packed {
             plan: Arc::new(plan),
+            threads: self.threads,
         };
         model.wire_node(prefix, op, inputs)
     }
@@ -96,6 +98,7 @@ fn read(dims: &[impl AsRef<[usize]>]) -> TractResult<Vec<Shape>> {
 #[derive(Clone, Debug)]
 struct Packed {
     plan: Arc<Plan>,
+    threads: usize,
 }
 
 impl PartialEq for Packed {
@@ -121,7 +124,7 @@ impl EvalOp for Packed {
         Ok(Some(Box::new(Memory {
             arena: vec![0; self.plan.arena()],
             times: vec![Duration::ZERO; self.plan.steps().count()],
-            workers: Workers::single(),
+            workers: Workers::new(self.threads).context("threads for a region")?,
         })))
     }
 }
@@ -139,12 +142,23 @@ impl TypedOp for Packed {
 }
 
 /// What a region works in; the same for every frame.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Memory {
     arena: Vec<u8>,
     workers: Workers,
     /// What each step took in the last run.
     times: Vec<Duration>,
+}
+
+/// With threads of its own.
+impl Clone for Memory {
+    fn clone(&self) -> Memory {
+        Memory {
+            arena: self.arena.clone(),
+            workers: Workers::new(self.workers.count()).unwrap_or_else(|_| Workers::single()),
+            times: self.times.clone(),
+        }
+    }
 }
 
 /// What each step of a region took in its last run.

@@ -138,17 +138,24 @@ fn check_conv(case: &Case) -> Result<(), TestCaseError> {
     let expected = reference::conv(input, *image, *window, *zero_point, weights, requantize);
     for isa in Isa::available() {
         let conv = Conv::new(isa, *image, *window, *zero_point, weights, requantize).unwrap();
-        for mut workers in pools() {
+        for (output, threads) in with_pools(|workers| {
             let mut output = vec![0xAA; expected.len()];
-            conv.run(input, &mut output, &mut workers);
-            prop_assert_eq!(&output, &expected, "{} on {} threads", isa, workers.count());
+            conv.run(input, &mut output, workers);
+            (output, workers.count())
+        }) {
+            prop_assert_eq!(&output, &expected, "{} on {} threads", isa, threads);
         }
     }
     Ok(())
 }
 
-fn pools() -> Vec<Workers> {
-    vec![Workers::single()]
+/// Threads are kept from case to case, as they are from frame to frame.
+fn with_pools<R>(mut check: impl FnMut(&mut Workers) -> R) -> Vec<R> {
+    thread_local! {
+        static POOLS: std::cell::RefCell<Vec<Workers>> =
+            std::cell::RefCell::new((1..=3).map(|n| Workers::new(n).unwrap()).collect());
+    }
+    POOLS.with_borrow_mut(|pools| pools.iter_mut().map(&mut check).collect())
 }
 
 proptest! {
@@ -172,10 +179,12 @@ proptest! {
         for isa in Isa::available() {
             let layer =
                 Depthwise::new(isa, *image, *window, *zero_point, weights, requantize).unwrap();
-            for mut workers in pools() {
+            for (output, threads) in with_pools(|workers| {
                 let mut output = vec![0xAA; expected.len()];
-                layer.run(input, &mut output, &mut workers);
-                prop_assert_eq!(&output, &expected, "{} on {} threads", isa, workers.count());
+                layer.run(input, &mut output, workers);
+                (output, workers.count())
+            }) {
+                prop_assert_eq!(&output, &expected, "{} on {} threads", isa, threads);
             }
         }
     }
@@ -199,9 +208,11 @@ proptest! {
             let expected =
                 reference::pool(&input, image, window, kind, quantization, scales[1], range);
             let pool = Pool::new(isa, kind, image, window, quantization, scales[1], range).unwrap();
-            for mut workers in pools() {
+            for output in with_pools(|workers| {
                 let mut output = vec![0xAA; expected.len()];
-                pool.run(&input, &mut output, &mut workers);
+                pool.run(&input, &mut output, workers);
+                output
+            }) {
                 prop_assert_eq!(&output, &expected, "{} {:?}", isa, kind);
             }
         }
