@@ -13,6 +13,10 @@ pub(crate) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    #[cfg(target_arch = "aarch64")]
+    DotProduct,
 }
 
 impl Isa {
@@ -32,7 +36,25 @@ impl Isa {
         if std::arch::is_x86_feature_detected!("avx2") {
             found.push(Isa(Kind::Avx2));
         }
+        #[cfg(target_arch = "aarch64")]
+        {
+            if std::arch::is_aarch64_feature_detected!("neon") {
+                found.push(Isa(Kind::Neon));
+            }
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                found.push(Isa(Kind::DotProduct));
+            }
+        }
         found
+    }
+
+    /// Whether it multiplies bytes with each other, or words.
+    pub(crate) fn multiplies_bytes(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon | Kind::DotProduct => true,
+            _ => false,
+        }
     }
 
     /// Multiply-accumulates per second that one thread reaches when it does nothing else: the bar
@@ -55,6 +77,10 @@ impl fmt::Display for Isa {
             Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "NEON",
+            #[cfg(target_arch = "aarch64")]
+            Kind::DotProduct => "NEON with dot product",
         })
     }
 }

@@ -22,11 +22,13 @@ mod arch;
 mod conv;
 mod depthwise;
 mod elementwise;
+mod factor;
 mod float;
 mod isa;
 mod pool;
 mod requantize;
 mod shape;
+mod sliding;
 mod workers;
 
 pub use conv::Conv;

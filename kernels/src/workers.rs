@@ -10,26 +10,33 @@ use pool::Pool;
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     words: Vec<i16>,
+    bytes: Vec<i8>,
     starts: Vec<usize>,
 }
 
 impl Scratch {
     /// `len` words of unspecified content.
     pub(crate) fn words(&mut self, len: usize) -> &mut [i16] {
-        if self.words.len() < len {
-            self.words.resize(len, 0);
-        }
-        &mut self.words[..len]
+        some(&mut self.words, len)
     }
 
     /// As [`Scratch::words`], with a row's start in them for each of `rows`.
     pub(crate) fn rows(&mut self, len: usize, rows: usize) -> (&mut [i16], &mut [usize]) {
-        self.words(len);
-        if self.starts.len() < rows {
-            self.starts.resize(rows, 0);
-        }
-        (&mut self.words[..len], &mut self.starts[..rows])
+        (some(&mut self.words, len), some(&mut self.starts, rows))
     }
+
+    /// As [`Scratch::rows`], of bytes.
+    pub(crate) fn byte_rows(&mut self, len: usize, rows: usize) -> (&mut [i8], &mut [usize]) {
+        (some(&mut self.bytes, len), some(&mut self.starts, rows))
+    }
+}
+
+/// The first `len` values; there are more after the first time.
+fn some<T: Copy + Default>(values: &mut Vec<T>, len: usize) -> &mut [T] {
+    if values.len() < len {
+        values.resize(len, T::default());
+    }
+    &mut values[..len]
 }
 
 /// Runs the parts of a layer: the caller's thread, and others that wait for work in between.

@@ -21,7 +21,7 @@ pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
 /// # Safety
 /// The CPU has AVX2, and lengths are as `super::multiply` checks them.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn multiply(rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
+pub(super) unsafe fn multiply(rows: &Rows<'_, i16>, panel: &Panel<'_, i16>, out: &mut [u8]) {
     // SAFETY: the contract is that of this function.
     unsafe {
         if panel.columns > 8 {
@@ -36,7 +36,11 @@ pub(super) unsafe fn multiply(rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]
 /// As for [`multiply`]; the columns fit in `VECTORS` of 8.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn tiles<const VECTORS: usize>(rows: &Rows<'_>, panel: &Panel<'_>, mut out: *mut u8) {
+unsafe fn tiles<const VECTORS: usize>(
+    rows: &Rows<'_, i16>,
+    panel: &Panel<'_, i16>,
+    mut out: *mut u8,
+) {
     let (whole, rest) = rows.starts.as_chunks::<6>();
     // SAFETY: the contract is that of this function; `out` stays within the output's rows.
     unsafe {
@@ -62,8 +66,8 @@ unsafe fn tiles<const VECTORS: usize>(rows: &Rows<'_>, panel: &Panel<'_>, mut ou
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
-    rows: &Rows<'_>,
-    panel: &Panel<'_>,
+    rows: &Rows<'_, i16>,
+    panel: &Panel<'_, i16>,
     starts: &[usize; ROWS],
     out: *mut u8,
 ) {
@@ -77,11 +81,11 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
                 *sum = _mm256_loadu_si256(bias.add(index));
             }
         }
-        let mut words = starts.map(|start| rows.words.as_ptr().add(start));
+        let mut words = starts.map(|start| rows.factors.as_ptr().add(start));
         let mut weights = panel.weights.as_ptr().cast::<__m256i>();
         for _ in 0..rows.segments {
             let mut at = 0_usize;
-            for _ in 0..rows.pairs {
+            for _ in 0..rows.groups {
                 products(&mut acc, &words, at, weights);
                 weights = weights.add(2);
                 at = at.wrapping_add(2);

@@ -1,5 +1,7 @@
 //! Plain Rust: the definition, and the kernel where the CPU has no better.
 
+use crate::factor::Factor;
+
 use super::{BLOCK, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows};
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
@@ -8,19 +10,20 @@ pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     }
 }
 
-pub(super) fn multiply(rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
+pub(super) fn multiply<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &mut [u8]) {
     for (row, start) in rows.starts.iter().enumerate() {
         let mut sums = [0_i32; PANEL];
         sums.copy_from_slice(panel.bias);
-        let mut weights = panel.weights.chunks_exact(2 * PANEL);
+        let mut weights = panel.weights.chunks_exact(T::GROUP * PANEL);
         for segment in 0..rows.segments {
-            let words = &rows.words[start + segment * rows.segment_step..][..2 * rows.pairs];
-            for (pair, weights) in words.chunks_exact(2).zip(&mut weights) {
-                let (first, second) = (i32::from(pair[0]), i32::from(pair[1]));
-                for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(2)) {
-                    let first = first.wrapping_mul(weights[0].into());
-                    let second = second.wrapping_mul(weights[1].into());
-                    *sum = sum.wrapping_add(first).wrapping_add(second);
+            let start = start + segment * rows.segment_step;
+            let factors = &rows.factors[start..][..T::GROUP * rows.groups];
+            for (group, weights) in factors.chunks_exact(T::GROUP).zip(&mut weights) {
+                for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(T::GROUP)) {
+                    for (factor, weight) in group.iter().zip(weights) {
+                        let product = (*factor).into().wrapping_mul((*weight).into());
+                        *sum = sum.wrapping_add(product);
+                    }
                 }
             }
         }

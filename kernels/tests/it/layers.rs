@@ -15,8 +15,17 @@ fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![4 => any::<u8>(), 1 => Just(0), 1 => Just(255)]
 }
 
-fn weight() -> impl Strategy<Value = i8> {
-    prop_oneof![4 => any::<i8>(), 1 => Just(-128), 1 => Just(127)]
+/// Any weights, the extremes more often than chance; half of the time none is -128.
+fn weights(count: usize) -> impl Strategy<Value = Vec<i8>> {
+    let weight = prop_oneof![4 => any::<i8>(), 1 => Just(-128), 1 => Just(-127), 1 => Just(127)];
+    (vec(weight, count), any::<bool>()).prop_map(|(mut weights, any)| {
+        if !any {
+            weights
+                .iter_mut()
+                .for_each(|weight| *weight = (*weight).max(-127));
+        }
+        weights
+    })
 }
 
 fn range() -> impl Strategy<Value = Range> {
@@ -105,7 +114,7 @@ fn case(
                 outputs => (outputs, taps * image.channels * outputs),
             };
             let shape = Just((image, window));
-            let weights = vec(weight(), weights);
+            let weights = self::weights(weights);
             (
                 shape,
                 vec(byte(), image.len()),
