@@ -31,7 +31,7 @@ pub(crate) struct Args {
 struct Layer {
     name: String,
     kind: String,
-    /// `int8` for this project's kernels, else `tract`.
+    /// `int8` or `f32` for this project's kernels, else `tract`.
     engine: &'static str,
     /// Median, in milliseconds.
     ms: f64,
@@ -79,6 +79,7 @@ fn summarise(frames: &[Vec<LayerTime>]) -> Vec<Layer> {
             kind: layer.kind.clone(),
             engine: match layer.engine {
                 Engine::Int8 => "int8",
+                Engine::F32 => "f32",
                 Engine::Tract => "tract",
             },
             ms: ms(times[times.len() / 2]),
@@ -109,7 +110,7 @@ fn print(out: &mut impl Write, layers: &[Layer]) -> std::io::Result<()> {
             layer.kind
         )?;
     }
-    for engine in ["int8", "tract"] {
+    for engine in ["int8", "f32", "tract"] {
         let here = layers.iter().filter(|layer| layer.engine == engine);
         let (count, ms) = here.fold((0, 0.0), |(n, ms), layer| (n + 1, ms + layer.ms));
         let share = 100.0 * ms / total;

@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod classifier;
+mod depthwise;
 mod network;
 mod profile;
 mod quantized;

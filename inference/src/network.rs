@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::infer::InferenceModel;
 use tract_onnx::{Onnx, pb};
 
 use crate::quiet::quietly;
-use crate::{InferenceError, quantized};
+use crate::{InferenceError, depthwise, quantized};
 
 /// The most values in one activation: 1 GiB of f32. Frames of 2048 px in 64 channels fit.
 const MAX_VALUES: usize = 1 << 28;
@@ -103,7 +103,7 @@ fn build(
     // Regions of shapes that do not fit run in tract, as all else does.
     with_regions(&reader, &proto, size, classes, threads).unwrap_or_else(|| {
         let model = reader.model_for_proto_model(&proto).map_err(refused)?;
-        typed(model, size, classes)
+        typed(model, size, classes, threads)
     })
 }
 
@@ -122,7 +122,7 @@ fn with_regions(
     }
     let mut model = reader.model_for_proto_model(&rest).ok()?;
     quantized::attach(&mut model, regions, threads);
-    typed(model, size, classes).ok().map(Ok)
+    typed(model, size, classes, threads).ok().map(Ok)
 }
 
 /// The model for one frame, its shapes checked, optimized.
@@ -130,6 +130,7 @@ fn typed(
     mut model: InferenceModel,
     size: usize,
     classes: usize,
+    threads: usize,
 ) -> Result<TypedModel, InferenceError> {
     let input = f32::fact([1, 3, size, size]);
     model.set_input_fact(0, input.into()).map_err(refused)?;
@@ -151,6 +152,8 @@ fn typed(
         }
     }
     check_output(&model, classes)?;
+    let mut model = model.into_decluttered().map_err(refused)?;
+    depthwise::replace(&mut model, threads).map_err(refused)?;
     model.into_optimized().map_err(refused)
 }
 

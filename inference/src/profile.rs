@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tract_core::plan;
 use tract_onnx::prelude::*;
 
+use crate::depthwise::Planes;
 use crate::quantized;
 
 /// What computed a layer.
@@ -12,6 +13,8 @@ use crate::quantized;
 pub enum Engine {
     /// This project's int8 kernels.
     Int8,
+    /// This project's f32 kernels.
+    F32,
     /// tract.
     Tract,
 }
@@ -40,23 +43,21 @@ pub(crate) fn run(state: &mut TypedSimpleState, input: TValue) -> TractResult<Ve
         let time = start.elapsed();
         let steps = state.and_then(|state| quantized::times(node.op.as_ref(), state));
         let inside: Duration = steps.iter().flatten().map(|step| step.time).sum();
-        let tract = LayerTime {
+        let planes = node.op_as::<Planes>();
+        let (kind, engine) = match (&steps, planes) {
+            (Some(_), _) => ("back to f32".to_owned(), Engine::Int8),
+            (None, Some(_)) => ("depthwise".to_owned(), Engine::F32),
+            (None, None) => (node.op.name().into_owned(), Engine::Tract),
+        };
+        let node = LayerTime {
             name: node.name.clone(),
-            kind: if steps.is_some() {
-                "back to f32".to_owned()
-            } else {
-                node.op.name().into_owned()
-            },
-            engine: if steps.is_some() {
-                Engine::Int8
-            } else {
-                Engine::Tract
-            },
-            products: 0,
+            kind,
+            engine,
+            products: planes.map_or(0, |planes| planes.layer.products() as u64),
             time: time.saturating_sub(inside),
         };
         layers.extend(steps.into_iter().flatten());
-        layers.push(tract);
+        layers.push(node);
         outputs
     })?;
     Ok(layers)

@@ -34,6 +34,10 @@ pub(crate) struct Panel<'a, T> {
     /// For every segment and group of factors the weights of each channel.
     pub(crate) weights: &'a [T],
     /// Whether a weight may be -128.
+    #[cfg_attr(
+        not(target_arch = "aarch64"),
+        allow(dead_code, reason = "only smull has to know")
+    )]
     pub(crate) extreme: bool,
     pub(crate) bias: &'a [i32],
     pub(crate) scale: &'a [f32],
@@ -180,6 +184,31 @@ pub(crate) fn line(isa: Isa, line: &Line<'_>, end: &LineEnd<'_>, columns: usize,
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Neon | Kind::DotProduct => unsafe { neon::line(line, end, columns, out) },
         Kind::Portable => portable::line(line, end, columns, out),
+    }
+}
+
+/// Values that a float convolution computes at a time.
+pub(crate) const FLOATS: usize = 16;
+
+/// What one row of a depthwise convolution of `f32` takes.
+pub(crate) struct FloatRow<'a> {
+    pub(crate) values: &'a [f32],
+    /// For each weight, where its value for the first output lies; the others' follow.
+    pub(crate) offsets: &'a [usize],
+    pub(crate) weights: &'a [f32],
+    pub(crate) bias: f32,
+}
+
+/// The sums of values times weights, and the bias.
+pub(crate) fn float_row(isa: Isa, row: &FloatRow<'_>, out: &mut [f32]) {
+    let last = row.offsets.iter().max().copied().unwrap_or(0);
+    assert!(row.offsets.len() == row.weights.len());
+    assert!(last + out.len().next_multiple_of(FLOATS) <= row.values.len());
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Avx2 => unsafe { avx2::float_row(row, out) },
+        _ => portable::float_row(row, out),
     }
 }
 

@@ -33,7 +33,8 @@ impl Isa {
         #[allow(unused_mut, reason = "some targets have nothing to add")]
         let mut found = vec![Isa::PORTABLE];
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+        {
             found.push(Isa(Kind::Avx2));
         }
         #[cfg(target_arch = "aarch64")]

@@ -11,6 +11,7 @@ use pool::Pool;
 pub struct Scratch {
     words: Vec<i16>,
     bytes: Vec<i8>,
+    floats: Vec<f32>,
     starts: Vec<usize>,
 }
 
@@ -18,6 +19,11 @@ impl Scratch {
     /// `len` words of unspecified content.
     pub(crate) fn words(&mut self, len: usize) -> &mut [i16] {
         some(&mut self.words, len)
+    }
+
+    /// As [`Scratch::words`], of `f32`.
+    pub(crate) fn floats(&mut self, len: usize) -> &mut [f32] {
+        some(&mut self.floats, len)
     }
 
     /// As [`Scratch::words`], with a row's start in them for each of `rows`.
@@ -78,11 +84,11 @@ impl Workers {
     }
 
     /// Calls `work` once for every `chunk` values of `output`, with the number of the chunk.
-    pub(crate) fn for_each_chunk(
+    pub(crate) fn for_each_chunk<T: Send>(
         &mut self,
-        output: &mut [u8],
+        output: &mut [T],
         chunk: usize,
-        work: &(dyn Fn(usize, &mut [u8], &mut Scratch) + Sync),
+        work: &(dyn Fn(usize, &mut [T], &mut Scratch) + Sync),
     ) {
         match &mut self.pool {
             Some(pool) if output.len() > chunk => {

@@ -1,8 +1,8 @@
 //! Layers of drawn shapes and values.
 
 use kernels::{
-    Add, Conv, Depthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool, PoolKind,
-    Quantization, Range, Requantize, Table, Window, Workers, dequantize, quantize_planes,
+    Add, Conv, Depthwise, FloatDepthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool,
+    PoolKind, Quantization, Range, Requantize, Table, Window, Workers, dequantize, quantize_planes,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -194,6 +194,32 @@ proptest! {
                 (output, workers.count())
             }) {
                 prop_assert_eq!(&output, &expected, "{} on {} threads", isa, threads);
+            }
+        }
+    }
+
+    #[test]
+    fn float_depthwise(
+        (image, window) in geometry(1..=7, 1..=9),
+        seed in vec(-2.0_f32..2.0, 40..60),
+    ) {
+        let taps = window.kernel[0] * window.kernel[1];
+        let drawn = |len: usize| -> Vec<f32> { seed.iter().copied().cycle().take(len).collect() };
+        let (input, weights) = (drawn(image.len()), drawn(taps * image.channels));
+        let bias = drawn(image.channels);
+        let expected = reference::float_depthwise(&input, image, window, &weights, &bias);
+        for isa in Isa::available() {
+            let layer =
+                FloatDepthwise::new(isa, image, window, weights.clone(), bias.clone()).unwrap();
+            for output in with_pools(|workers| {
+                let mut output = vec![f32::NAN; expected.len()];
+                layer.run(&input, &mut output, workers);
+                output
+            }) {
+                for (value, expected) in output.iter().zip(&expected) {
+                    // At most 50 products of at most 4.
+                    prop_assert!((f64::from(*value) - expected).abs() < 1e-4, "{}", isa);
+                }
             }
         }
     }
