@@ -19,6 +19,7 @@ mod line;
 mod memory;
 mod observe;
 mod off;
+mod profile;
 mod recognise;
 mod replay;
 mod run;
@@ -60,6 +61,7 @@ enum Command {
     Run(run::Args),
     Replay(replay::Args),
     Detect(detect::Args),
+    Profile(profile::Args),
     Doctor(doctor::Args),
     Exercise(exercise::Args),
     Calibrate(calibrate::Args),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run_on_board(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Detect(args) => detect::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Exercise(args) => exercise::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),

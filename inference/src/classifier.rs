@@ -7,7 +7,7 @@ use tract_onnx::prelude::*;
 
 use crate::quiet::quietly;
 use crate::verdict::{Judge, Verdict};
-use crate::{InferenceError, network};
+use crate::{InferenceError, LayerTime, network, profile};
 
 /// Classifies frames with the network of a bundle.
 ///
@@ -93,6 +93,19 @@ impl Classifier {
             Ok(())
         })?;
         self.run()
+    }
+
+    /// Runs a frame of zeros and says what each layer took, in the order in which they ran.
+    ///
+    /// # Errors
+    /// The network failed.
+    pub fn profile(&mut self) -> Result<Vec<LayerTime>, InferenceError> {
+        write(&mut self.input, |input| {
+            input.fill(0.0);
+            Ok(())
+        })?;
+        let input = Arc::clone(&self.input).into_tvalue();
+        profile::run(&mut self.state, input).map_err(run_error)
     }
 
     fn run(&mut self) -> Result<&Verdict, InferenceError> {

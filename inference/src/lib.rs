@@ -10,7 +10,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod classifier;
+mod depthwise;
 mod network;
+mod profile;
 mod quantized;
 mod quiet;
 mod verdict;
@@ -20,6 +22,7 @@ use models::manifest::ManifestError;
 use thiserror::Error;
 
 pub use classifier::Classifier;
+pub use profile::{Engine, LayerTime};
 pub use verdict::{Decision, Verdict};
 
 /// Why a bundle cannot be run, or a frame not be classified.

@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::infer::InferenceModel;
 use tract_onnx::{Onnx, pb};
 
 use crate::quiet::quietly;
-use crate::{InferenceError, quantized};
+use crate::{InferenceError, depthwise, quantized};
 
 /// The most values in one activation: 1 GiB of f32. Frames of 2048 px in 64 channels fit.
 const MAX_VALUES: usize = 1 << 28;
@@ -68,7 +68,7 @@ pub(crate) fn load(
 ) -> Result<Arc<TypedRunnableModel>, InferenceError> {
     let executor = executor(threads)?;
     quietly(|| {
-        let model = build(onnx, size, classes)?;
+        let model = build(onnx, size, classes, threads)?;
         let options = RunOptions {
             executor: Some(executor),
             ..RunOptions::default()
@@ -87,7 +87,12 @@ fn executor(threads: usize) -> Result<Executor, InferenceError> {
     }
 }
 
-fn build(onnx: &[u8], size: usize, classes: usize) -> Result<TypedModel, InferenceError> {
+fn build(
+    onnx: &[u8],
+    size: usize,
+    classes: usize,
+    threads: usize,
+) -> Result<TypedModel, InferenceError> {
     // The facts that the file states about its inside are not needed: they follow from the input.
     let reader = tract_onnx::onnx()
         .with_ignore_output_shapes(true)
@@ -96,9 +101,9 @@ fn build(onnx: &[u8], size: usize, classes: usize) -> Result<TypedModel, Inferen
     let proto = reader.proto_model_for_read(&mut bytes).map_err(refused)?;
     check_proto(&proto, onnx.len(), size)?;
     // Regions of shapes that do not fit run in tract, as all else does.
-    with_regions(&reader, &proto, size, classes).unwrap_or_else(|| {
+    with_regions(&reader, &proto, size, classes, threads).unwrap_or_else(|| {
         let model = reader.model_for_proto_model(&proto).map_err(refused)?;
-        typed(model, size, classes)
+        typed(model, size, classes, threads)
     })
 }
 
@@ -108,6 +113,7 @@ fn with_regions(
     proto: &pb::ModelProto,
     size: usize,
     classes: usize,
+    threads: usize,
 ) -> Option<Result<TypedModel, InferenceError>> {
     let mut rest = proto.clone();
     let regions = quantized::extract(&mut rest);
@@ -115,8 +121,8 @@ fn with_regions(
         return None;
     }
     let mut model = reader.model_for_proto_model(&rest).ok()?;
-    quantized::attach(&mut model, regions);
-    typed(model, size, classes).ok().map(Ok)
+    quantized::attach(&mut model, regions, threads);
+    typed(model, size, classes, threads).ok().map(Ok)
 }
 
 /// The model for one frame, its shapes checked, optimized.
@@ -124,6 +130,7 @@ fn typed(
     mut model: InferenceModel,
     size: usize,
     classes: usize,
+    threads: usize,
 ) -> Result<TypedModel, InferenceError> {
     let input = f32::fact([1, 3, size, size]);
     model.set_input_fact(0, input.into()).map_err(refused)?;
@@ -145,6 +152,8 @@ fn typed(
         }
     }
     check_output(&model, classes)?;
+    let mut model = model.into_decluttered().map_err(refused)?;
+    depthwise::replace(&mut model, threads).map_err(refused)?;
     model.into_optimized().map_err(refused)
 }
 

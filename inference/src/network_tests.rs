@@ -159,14 +159,14 @@ fn eight_bits_compute_what_tract_computes_in_f32() {
     for seed in 0..20_usize {
         let noise = |index: usize| ((index * 7919 + seed * 104_729) % 1000) as f32 / 250.0 - 2.0;
         let image: Vec<f32> = (0..3 * SIDE * SIDE).map(noise).collect();
-        let int8 = with_regions(&reader, &proto, SIDE, 4).unwrap().unwrap();
+        let int8 = with_regions(&reader, &proto, SIDE, 4, 2).unwrap().unwrap();
         assert!(
             int8.nodes()
                 .iter()
                 .any(|node| node.op.name() == "QuantizedRegion")
         );
         assert!(int8.nodes().len() <= 3, "{int8}");
-        let plain = typed(reader.model_for_proto_model(&proto).unwrap(), SIDE, 4).unwrap();
+        let plain = typed(reader.model_for_proto_model(&proto).unwrap(), SIDE, 4, 1).unwrap();
         let (int8, plain) = (run(int8, &image), run(plain, &image));
         // A value half way between two can be rounded otherwise in f32, and go on through layers.
         for (a, b) in int8.iter().zip(&plain) {

@@ -26,6 +26,7 @@ use thiserror::Error;
 use tract_onnx::pb;
 use tract_onnx::tract_hir::infer::InferenceModel;
 
+pub(crate) use op::times;
 use region::Region;
 
 /// Why a region cannot run in 8 bits.
@@ -45,12 +46,12 @@ pub(crate) fn extract(model: &mut pb::ModelProto) -> Vec<Region> {
     }
 }
 
-/// Gives the nodes that [`extract`] left for regions their operators.
-pub(crate) fn attach(model: &mut InferenceModel, regions: Vec<Region>) {
+/// Gives the nodes that [`extract`] left for regions their operators, to run on `threads`.
+pub(crate) fn attach(model: &mut InferenceModel, regions: Vec<Region>, threads: usize) {
     for region in regions {
         for id in 0..model.nodes().len() {
             if model.node(id).name == region.name {
-                model.node_mut(id).op = op::operator(region);
+                model.node_mut(id).op = op::operator(region, threads);
                 break;
             }
         }

@@ -4,8 +4,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
+use crate::factor::Factor;
 use crate::isa::Kind;
 use crate::{Isa, Range};
 
@@ -16,20 +19,26 @@ pub(crate) const BLOCK: usize = 16;
 
 /// The input side of a matrix product.
 ///
-/// A row is `segments` runs of `2 * pairs` words, `segment_step` apart.
-pub(crate) struct Rows<'a> {
-    pub(crate) words: &'a [i16],
-    /// Where in `words` each row starts.
+/// A row is `segments` runs of `groups` groups of factors, `segment_step` factors apart.
+pub(crate) struct Rows<'a, T> {
+    pub(crate) factors: &'a [T],
+    /// Where in `factors` each row starts.
     pub(crate) starts: &'a [usize],
     pub(crate) segments: usize,
     pub(crate) segment_step: usize,
-    pub(crate) pairs: usize,
+    pub(crate) groups: usize,
 }
 
 /// One panel of weights and what becomes of the sums.
-pub(crate) struct Panel<'a> {
-    /// `segments * pairs * PANEL * 2`: for every pair of words the two weights of each channel.
-    pub(crate) weights: &'a [i16],
+pub(crate) struct Panel<'a, T> {
+    /// For every segment and group of factors the weights of each channel.
+    pub(crate) weights: &'a [T],
+    /// Whether a weight may be -128.
+    #[cfg_attr(
+        not(target_arch = "aarch64"),
+        allow(dead_code, reason = "only smull has to know")
+    )]
+    pub(crate) extreme: bool,
     pub(crate) bias: &'a [i32],
     pub(crate) scale: &'a [f32],
     pub(crate) range: Range,
@@ -39,21 +48,45 @@ pub(crate) struct Panel<'a> {
     pub(crate) step: usize,
 }
 
-/// The sums of all rows with one panel, requantized.
-pub(crate) fn multiply(isa: Isa, rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
+/// Holds all lengths to each other.
+fn check<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &[u8]) {
     let count = rows.starts.len();
     assert!(count > 0 && (1..=PANEL).contains(&panel.columns));
-    assert!(panel.weights.len() == rows.segments * rows.pairs * 2 * PANEL);
+    assert!(panel.weights.len() == rows.segments * rows.groups * T::GROUP * PANEL);
     assert!(panel.bias.len() == PANEL && panel.scale.len() == PANEL);
     assert!(out.len() >= (count - 1) * panel.step + panel.columns);
-    let reach = (rows.segments - 1) * rows.segment_step + 2 * rows.pairs;
+    let reach = (rows.segments - 1) * rows.segment_step + T::GROUP * rows.groups;
     let last = rows.starts.iter().max().copied().unwrap_or(0);
-    assert!(last + reach <= rows.words.len());
+    assert!(last + reach <= rows.factors.len());
+}
+
+/// The sums of all rows with one panel, requantized.
+pub(crate) fn multiply_words(
+    isa: Isa,
+    rows: &Rows<'_, i16>,
+    panel: &Panel<'_, i16>,
+    out: &mut [u8],
+) {
+    check(rows, panel, out);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Avx2 => unsafe { avx2::multiply(rows, panel, out) },
-        Kind::Portable => portable::multiply(rows, panel, out),
+        _ => portable::multiply(rows, panel, out),
+    }
+}
+
+/// As [`multiply_words`], with factors and weights of 8 bits.
+pub(crate) fn multiply_bytes(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8>, out: &mut [u8]) {
+    check(rows, panel, out);
+    match isa.0 {
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Neon => unsafe { neon::multiply(rows, panel, out) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Kind::DotProduct => unsafe { neon::multiply_dot(rows, panel, out) },
+        _ => portable::multiply(rows, panel, out),
     }
 }
 
@@ -63,7 +96,7 @@ pub(crate) fn widen(isa: Isa, bytes: &[u8], zero_point: u8, words: &mut [i16]) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::widen(bytes, zero_point, words) },
-        Kind::Portable => portable::widen(bytes, zero_point, words),
+        _ => portable::widen(bytes, zero_point, words),
     }
 }
 
@@ -120,6 +153,9 @@ pub(crate) fn pair(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Avx2 => unsafe { avx2::pair(source, zero_point, left, words) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Neon | Kind::DotProduct => unsafe { neon::pair(source, zero_point, left, words) },
         Kind::Portable => portable::pair(source, zero_point, left, words),
     }
 }
@@ -144,7 +180,35 @@ pub(crate) fn line(isa: Isa, line: &Line<'_>, end: &LineEnd<'_>, columns: usize,
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Avx2 => unsafe { avx2::line(line, end, columns, out) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Neon | Kind::DotProduct => unsafe { neon::line(line, end, columns, out) },
         Kind::Portable => portable::line(line, end, columns, out),
+    }
+}
+
+/// Values that a float convolution computes at a time.
+pub(crate) const FLOATS: usize = 16;
+
+/// What one row of a depthwise convolution of `f32` takes.
+pub(crate) struct FloatRow<'a> {
+    pub(crate) values: &'a [f32],
+    /// For each weight, where its value for the first output lies; the others' follow.
+    pub(crate) offsets: &'a [usize],
+    pub(crate) weights: &'a [f32],
+    pub(crate) bias: f32,
+}
+
+/// The sums of values times weights, and the bias.
+pub(crate) fn float_row(isa: Isa, row: &FloatRow<'_>, out: &mut [f32]) {
+    let last = row.offsets.iter().max().copied().unwrap_or(0);
+    assert!(row.offsets.len() == row.weights.len());
+    assert!(last + out.len().next_multiple_of(FLOATS) <= row.values.len());
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Avx2 => unsafe { avx2::float_row(row, out) },
+        _ => portable::float_row(row, out),
     }
 }
 
@@ -155,7 +219,7 @@ pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::vectorized(work) },
-        Kind::Portable => work(),
+        _ => work(),
     }
 }
 
@@ -165,6 +229,25 @@ pub(crate) fn look_up(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::look_up(table, input, output) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Neon | Kind::DotProduct => unsafe { neon::look_up(table, input, output) },
         Kind::Portable => portable::look_up(table, input, output),
+    }
+}
+
+/// Multiplies and adds in registers, `rounds` times; gives how many products that were.
+pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it.
+        Kind::Avx2 => unsafe { avx2::products_alone(rounds) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Kind::Neon => unsafe { neon::products_alone::<neon::Mull>(rounds) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Kind::DotProduct => unsafe { neon::dot_products_alone(rounds) },
+        Kind::Portable => portable::products_alone(rounds),
     }
 }

@@ -1,16 +1,21 @@
 //! Convolution of all input channels with all output channels, as a matrix product.
 //!
-//! A thread takes some output pixels. It widens the input under them to 16 bit, less the zero point
-//! and with zeros for padding, into its scratch memory; the values under one row of the window then
-//! lie next to each other, so the sum for a pixel runs over `kernel rows` segments. Weights are
-//! packed in panels of 16 output channels, two input values at a time. A tile is the sums of some
-//! pixels and one panel, held in registers until they are requantized.
+//! A thread takes some output pixels. It converts the input under them to factors, with zeros for
+//! padding, in its scratch memory; the values under one row of the window then lie next to each
+//! other, so the sum for a pixel runs over `kernel rows` segments. Weights are packed in panels of
+//! 16 output channels, a group of input values at a time. A tile is the sums of some pixels and one
+//! panel, held in registers until they are requantized.
 
-use crate::arch::{self, PANEL, Panel, Rows};
+mod band;
+
+use crate::arch::{PANEL, Panel, Rows};
+use crate::factor::Factor;
+use crate::sliding::Sliding;
 use crate::workers::{Scratch, Workers};
-use crate::{Image, Isa, KernelError, Range, Requantize, Window};
+use crate::{Image, Isa, KernelError, Requantize, Window};
+use band::Band;
 
-/// Scratch memory for the widened input of one part of the work.
+/// Scratch memory for the factors of one part of the work.
 const BLOCK_BYTES: usize = 48 << 10;
 
 /// The most output pixels in one part.
@@ -22,19 +27,18 @@ const MAX_DEPTH: usize = (i32::MAX as usize) / (255 * 128);
 /// A convolution, packed.
 #[derive(Debug)]
 pub struct Conv {
-    isa: Isa,
-    input: Image,
-    output: Image,
-    window: Window,
-    input_zero_point: u8,
-    /// Panel after panel; in each for every row of the window and every pair of input values the
-    /// two weights of each output channel.
-    weights: Vec<i16>,
-    bias: Vec<i32>,
-    scale: Vec<f32>,
-    range: Range,
-    /// Pairs of input values under one row of the window.
-    pairs: usize,
+    sliding: Sliding,
+    weights: Weights,
+    /// Whether a weight is -128.
+    extreme: bool,
+}
+
+/// Panel after panel; in each for every row of the window and every group of input values the
+/// weights of each output channel.
+#[derive(Debug)]
+enum Weights {
+    Words(Vec<i16>),
+    Bytes(Vec<i8>),
 }
 
 impl Conv {
@@ -50,43 +54,60 @@ impl Conv {
         weights: &[i8],
         requantize: &Requantize,
     ) -> Result<Conv, KernelError> {
-        let output = window.output(input, requantize.bias.len())?;
-        requantize.check(output.channels)?;
-        let segment = window.kernel[1] * input.channels;
-        let depth = window.kernel[0] * segment;
+        let bytes = isa.multiplies_bytes();
+        Conv::with_factors(
+            isa,
+            input,
+            window,
+            input_zero_point,
+            weights,
+            requantize,
+            bytes,
+        )
+    }
+
+    fn with_factors(
+        isa: Isa,
+        input: Image,
+        window: Window,
+        input_zero_point: u8,
+        weights: &[i8],
+        requantize: &Requantize,
+        bytes: bool,
+    ) -> Result<Conv, KernelError> {
+        let mut sliding = Sliding::new(isa, input, window, input_zero_point, requantize, PANEL)?;
+        let depth = window.kernel[0] * window.kernel[1] * input.channels;
         if depth > MAX_DEPTH {
             return Err(KernelError::Shape("the number of products in a sum"));
         }
-        if weights.len() != depth * output.channels {
-            return Err(KernelError::Count {
-                what: "weights",
-                expected: depth * output.channels,
-                found: weights.len(),
-            });
-        }
-        let padded = requantize.padded(output.channels.next_multiple_of(PANEL));
+        sliding.check_weights(weights, depth)?;
+        let extreme = weights.contains(&i8::MIN);
+        let weights = if bytes {
+            Weights::Bytes(pack(weights, &mut sliding))
+        } else {
+            Weights::Words(pack(weights, &mut sliding))
+        };
         Ok(Conv {
-            isa,
-            input,
-            output,
-            window,
-            input_zero_point,
-            weights: pack(weights, output.channels, window.kernel[0], segment),
-            bias: padded.bias,
-            scale: padded.scale,
-            range: padded.range,
-            pairs: segment.div_ceil(2),
+            sliding,
+            weights,
+            extreme,
         })
     }
 
     /// The size of the output.
     pub fn output(&self) -> Image {
-        self.output
+        self.sliding.output
     }
 
     /// How many products one run sums.
     pub fn products(&self) -> usize {
-        self.output.len() * self.window.kernel[0] * self.window.kernel[1] * self.input.channels
+        let Sliding {
+            input,
+            output,
+            window,
+            ..
+        } = &self.sliding;
+        output.len() * window.kernel[0] * window.kernel[1] * input.channels
     }
 
     /// Computes `output` from `input`.
@@ -94,27 +115,56 @@ impl Conv {
     /// # Panics
     /// A length is not that of the image.
     pub fn run(&self, input: &[u8], output: &mut [u8], workers: &mut Workers) {
-        assert_eq!(input.len(), self.input.len());
-        assert_eq!(output.len(), self.output.len());
-        let channels = self.output.channels;
-        if self.output.pixels() == 1 {
+        assert_eq!(input.len(), self.sliding.input.len());
+        assert_eq!(output.len(), self.sliding.output.len());
+        match &self.weights {
+            Weights::Words(weights) => self.product(weights).run(input, output, workers),
+            Weights::Bytes(weights) => self.product(weights).run(input, output, workers),
+        }
+    }
+
+    fn product<'a, T>(&'a self, weights: &'a [T]) -> Product<'a, T> {
+        Product {
+            sliding: &self.sliding,
+            weights,
+            extreme: self.extreme,
+        }
+    }
+}
+
+/// A convolution with weights in one form.
+struct Product<'a, T> {
+    sliding: &'a Sliding,
+    weights: &'a [T],
+    extreme: bool,
+}
+
+impl<T: Factor> Product<'_, T> {
+    fn run(&self, input: &[u8], output: &mut [u8], workers: &mut Workers) {
+        let Sliding {
+            output: image,
+            window,
+            ..
+        } = self.sliding;
+        let channels = image.channels;
+        if image.pixels() == 1 {
             let panels = channels.div_ceil(PANEL).div_ceil(workers.count());
             let part = panels * PANEL;
             workers.for_each_chunk(output, part, &|index, out, scratch| {
                 self.columns(input, index * part, out, scratch);
             });
         } else if self.gathers() {
-            let row = 2 * self.pairs * size_of::<i16>();
+            let row = T::GROUP * self.groups() * size_of::<T>();
             let most = (BLOCK_BYTES / row).min(MAX_PIXELS);
-            let part = share(self.output.pixels(), most, 6, workers.count());
+            let part = share(image.pixels(), most, 6, workers.count());
             workers.for_each_chunk(output, part * channels, &|index, out, scratch| {
                 self.pixels(input, index * part, out, scratch);
             });
         } else {
-            let row = self.padded_width() * self.input.channels * size_of::<i16>();
-            let rows = BLOCK_BYTES / row / self.window.stride[0];
-            let part = share(self.output.height, rows, 1, workers.count());
-            let chunk = part * self.output.width * channels;
+            let row = self.sliding.padded_width() * self.sliding.input.channels * size_of::<T>();
+            let rows = BLOCK_BYTES / row / window.stride[0];
+            let part = share(image.height, rows, 1, workers.count());
+            let chunk = part * image.width * channels;
             workers.for_each_chunk(output, chunk, &|index, out, scratch| {
                 self.band(input, index * part, out, scratch);
             });
@@ -123,17 +173,22 @@ impl Conv {
 
     /// Whether each output pixel sees one input pixel.
     fn gathers(&self) -> bool {
-        self.window.kernel == [1, 1]
-            && self.window.pad_before == [0, 0]
-            && self.window.pad_after == [0, 0]
+        let window = &self.sliding.window;
+        window.kernel == [1, 1] && window.pad_before == [0, 0] && window.pad_after == [0, 0]
+    }
+
+    /// Groups of input values under one row of the window.
+    fn groups(&self) -> usize {
+        (self.sliding.window.kernel[1] * self.sliding.input.channels).div_ceil(T::GROUP)
     }
 
     /// Some output channels of the only output pixel.
     fn columns(&self, input: &[u8], first: usize, out: &mut [u8], scratch: &mut Scratch) {
-        let band = Band::new(self, 0, 1);
-        let words = scratch.words(band.words());
-        band.widen(self, input, words);
-        let rows = self.rows(words, &[0], band.row_words);
+        let band = Band::new(self.sliding, 0, 1);
+        let (factors, starts) = T::scratch(scratch, band.len::<T>(), 1);
+        band.convert(self.sliding, input, factors);
+        starts.fill(0);
+        let rows = self.rows(factors, starts, band.row);
         for (index, out) in out.chunks_mut(PANEL).enumerate() {
             let step = out.len();
             self.panel(&rows, first / PANEL + index, out, step);
@@ -142,132 +197,84 @@ impl Conv {
 
     /// Some output pixels of a convolution that sees one pixel at a time.
     fn pixels(&self, input: &[u8], first: usize, out: &mut [u8], scratch: &mut Scratch) {
-        let channels = self.input.channels;
-        let row = 2 * self.pairs;
-        let count = out.len() / self.output.channels;
-        let (words, starts) = scratch.rows(count * row, count);
-        let zero_point = self.input_zero_point;
+        let Sliding {
+            isa,
+            input: image,
+            output,
+            window,
+            input_zero_point: zero_point,
+            ..
+        } = *self.sliding;
+        let row = T::GROUP * self.groups();
+        let count = out.len() / output.channels;
+        let (factors, starts) = T::scratch(scratch, count * row, count);
         for (index, start) in starts.iter_mut().enumerate() {
             *start = index * row;
         }
-        if self.window.stride == [1, 1] && row == channels {
-            let bytes = &input[first * channels..][..count * channels];
-            arch::widen(self.isa, bytes, zero_point, words);
+        if window.stride == [1, 1] && row == image.channels {
+            let bytes = &input[first * row..][..count * row];
+            T::convert(isa, bytes, zero_point, factors);
         } else {
-            for (index, words) in words.chunks_exact_mut(row).enumerate() {
+            for (index, factors) in factors.chunks_exact_mut(row).enumerate() {
                 let (y, x) = (
-                    (first + index) / self.output.width,
-                    (first + index) % self.output.width,
+                    (first + index) / output.width,
+                    (first + index) % output.width,
                 );
-                let pixel =
-                    y * self.window.stride[0] * self.input.width + x * self.window.stride[1];
-                let bytes = &input[pixel * channels..][..channels];
-                arch::widen(self.isa, bytes, zero_point, &mut words[..channels]);
-                words[channels..].fill(0);
+                let pixel = y * window.stride[0] * image.width + x * window.stride[1];
+                let bytes = &input[pixel * image.channels..][..image.channels];
+                let (inside, rest) = factors.split_at_mut(image.channels);
+                T::convert(isa, bytes, zero_point, inside);
+                rest.fill(T::default());
             }
         }
-        self.panels(&self.rows(words, starts, 0), out);
+        self.panels(&self.rows(factors, starts, 0), out);
     }
 
     /// Some rows of the output.
     fn band(&self, input: &[u8], first: usize, out: &mut [u8], scratch: &mut Scratch) {
-        let width = self.output.width;
-        let count = out.len() / self.output.channels;
-        let band = Band::new(self, first, count / width);
-        let (words, starts) = scratch.rows(band.words(), count);
-        band.widen(self, input, words);
-        let [step_y, step_x] = self.window.stride;
+        let width = self.sliding.output.width;
+        let count = out.len() / self.sliding.output.channels;
+        let band = Band::new(self.sliding, first, count / width);
+        let (factors, starts) = T::scratch(scratch, band.len::<T>(), count);
+        band.convert(self.sliding, input, factors);
+        let [step_y, step_x] = self.sliding.window.stride;
         for (y, starts) in starts.chunks_exact_mut(width).enumerate() {
             for (x, start) in starts.iter_mut().enumerate() {
-                *start = y * step_y * band.row_words + x * step_x * self.input.channels;
+                *start = y * step_y * band.row + x * step_x * self.sliding.input.channels;
             }
         }
-        self.panels(&self.rows(words, starts, band.row_words), out);
+        self.panels(&self.rows(factors, starts, band.row), out);
     }
 
-    fn rows<'a>(&self, words: &'a [i16], starts: &'a [usize], segment_step: usize) -> Rows<'a> {
+    fn rows<'a>(&self, factors: &'a [T], starts: &'a [usize], segment_step: usize) -> Rows<'a, T> {
         Rows {
-            words,
+            factors,
             starts,
-            segments: self.window.kernel[0],
+            segments: self.sliding.window.kernel[0],
             segment_step,
-            pairs: self.pairs,
+            groups: self.groups(),
         }
     }
 
-    fn panels(&self, rows: &Rows<'_>, out: &mut [u8]) {
-        for panel in 0..self.output.channels.div_ceil(PANEL) {
-            let out = &mut out[panel * PANEL..];
-            self.panel(rows, panel, out, self.output.channels);
+    fn panels(&self, rows: &Rows<'_, T>, out: &mut [u8]) {
+        let channels = self.sliding.output.channels;
+        for panel in 0..channels.div_ceil(PANEL) {
+            self.panel(rows, panel, &mut out[panel * PANEL..], channels);
         }
     }
 
-    fn panel(&self, rows: &Rows<'_>, panel: usize, out: &mut [u8], step: usize) {
-        let len = self.window.kernel[0] * self.pairs * 2 * PANEL;
+    fn panel(&self, rows: &Rows<'_, T>, panel: usize, out: &mut [u8], step: usize) {
+        let len = rows.segments * rows.groups * T::GROUP * PANEL;
         let panel = Panel {
             weights: &self.weights[panel * len..][..len],
-            bias: &self.bias[panel * PANEL..][..PANEL],
-            scale: &self.scale[panel * PANEL..][..PANEL],
-            range: self.range,
-            columns: PANEL.min(self.output.channels - panel * PANEL),
+            extreme: self.extreme,
+            bias: &self.sliding.bias[panel * PANEL..][..PANEL],
+            scale: &self.sliding.scale[panel * PANEL..][..PANEL],
+            range: self.sliding.range,
+            columns: PANEL.min(self.sliding.output.channels - panel * PANEL),
             step,
         };
-        arch::multiply(self.isa, rows, &panel, out);
-    }
-
-    fn padded_width(&self) -> usize {
-        (self.output.width - 1) * self.window.stride[1] + self.window.kernel[1]
-    }
-}
-
-/// The widened rows of the input that some rows of the output see.
-struct Band {
-    /// The first of them; above the image if negative.
-    top: isize,
-    rows: usize,
-    row_words: usize,
-}
-
-impl Band {
-    fn new(conv: &Conv, first: usize, output_rows: usize) -> Band {
-        let [step, _] = conv.window.stride;
-        Band {
-            top: (first * step) as isize - conv.window.pad_before[0] as isize,
-            rows: (output_rows - 1) * step + conv.window.kernel[0],
-            row_words: conv.padded_width() * conv.input.channels,
-        }
-    }
-
-    /// One more than the values: a segment of odd length is read in pairs.
-    fn words(&self) -> usize {
-        self.rows * self.row_words + 1
-    }
-
-    fn widen(&self, conv: &Conv, input: &[u8], words: &mut [i16]) {
-        let image = conv.input;
-        let row_bytes = image.width * image.channels;
-        let left = (conv.window.pad_before[1] * image.channels).min(self.row_words);
-        let used = row_bytes.min(self.row_words - left);
-        for (index, words) in words[..self.rows * self.row_words]
-            .chunks_exact_mut(self.row_words)
-            .enumerate()
-        {
-            let y = self.top + index as isize;
-            if y < 0 || y >= image.height as isize {
-                words.fill(0);
-                continue;
-            }
-            words[..left].fill(0);
-            let bytes = &input[y as usize * row_bytes..][..used];
-            arch::widen(
-                conv.isa,
-                bytes,
-                conv.input_zero_point,
-                &mut words[left..][..used],
-            );
-            words[left + used..].fill(0);
-        }
-        words[self.rows * self.row_words..].fill(0);
+        T::multiply(self.sliding.isa, rows, &panel, out);
     }
 }
 
@@ -278,16 +285,66 @@ fn share(total: usize, most: usize, step: usize, workers: usize) -> usize {
     total.div_ceil(parts).next_multiple_of(step)
 }
 
-fn pack(weights: &[i8], channels: usize, segments: usize, segment: usize) -> Vec<i16> {
-    let pairs = segment.div_ceil(2);
-    let panels = channels.div_ceil(PANEL);
-    let mut packed = vec![0; panels * segments * pairs * 2 * PANEL];
+/// Packs the weights, and takes from the bias what the factor of zero adds to the sums.
+fn pack<T: Factor>(weights: &[i8], sliding: &mut Sliding) -> Vec<T> {
+    let segments = sliding.window.kernel[0];
+    let segment = sliding.window.kernel[1] * sliding.input.channels;
+    let groups = segment.div_ceil(T::GROUP);
+    let panels = sliding.output.channels.div_ceil(PANEL);
+    let zero: i32 = T::zero(sliding.input_zero_point).into();
+    let mut packed = vec![T::default(); panels * segments * groups * T::GROUP * PANEL];
     for (channel, weights) in weights.chunks_exact(segments * segment).enumerate() {
         for (index, weight) in weights.iter().enumerate() {
             let (row, at) = (index / segment, index % segment);
-            let pair = (channel / PANEL * segments + row) * pairs + at / 2;
-            packed[(pair * PANEL + channel % PANEL) * 2 + at % 2] = i16::from(*weight);
+            let group = (channel / PANEL * segments + row) * groups + at / T::GROUP;
+            packed[(group * PANEL + channel % PANEL) * T::GROUP + at % T::GROUP] =
+                T::of_weight(*weight);
+            let added = zero.wrapping_mul((*weight).into());
+            sliding.bias[channel] = sliding.bias[channel].wrapping_sub(added);
         }
     }
     packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Range;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Bytes as factors are left to CPUs that this one may not be.
+        #[test]
+        fn both_forms_of_factors_give_the_same_bytes(
+            height in 1..=7_usize, width in 1..=7_usize, channels in 1..=9_usize,
+            kernel in 1..=3_usize, pad in 0..=2_usize, stride in 1..=2_usize,
+            outputs in 1..=20_usize, zero_point: u8, seed in vec(any::<u8>(), 50..90),
+        ) {
+            let input = Image { height, width, channels };
+            let pad = [pad.min(kernel - 1), 0];
+            let window = Window {
+                kernel: [kernel; 2], stride: [stride; 2], pad_before: pad, pad_after: pad,
+            };
+            prop_assume!(window.output(input, outputs).is_ok());
+            let drawn = |len: usize| seed.iter().copied().cycle().take(len);
+            let values: Vec<u8> = drawn(input.len()).collect();
+            let weights: Vec<i8> =
+                drawn(kernel * kernel * channels * outputs).map(|byte| byte.cast_signed()).collect();
+            let requantize = Requantize {
+                bias: drawn(outputs).map(|byte| 50 * i32::from(byte)).collect(),
+                scale: vec![1e-3; outputs],
+                range: Range::full(100),
+            };
+            let [words, bytes] = [false, true].map(|bytes| {
+                let conv = Conv::with_factors(
+                    Isa::PORTABLE, input, window, zero_point, &weights, &requantize, bytes,
+                ).unwrap();
+                let mut output = vec![0; conv.output().len()];
+                conv.run(&values, &mut output, &mut Workers::single());
+                output
+            });
+            prop_assert_eq!(words, bytes);
+        }
+    }
 }

@@ -5,8 +5,9 @@
 //! multiplies two columns by their weights; rows that windows share are widened once.
 
 use crate::arch::{self, BLOCK, LANES};
+use crate::sliding::Sliding;
 use crate::workers::{Scratch, Workers};
-use crate::{Image, Isa, KernelError, Range, Requantize, Window};
+use crate::{Image, Isa, KernelError, Requantize, Window};
 
 /// Bytes of input under the rows that one part of the work computes.
 const BAND_BYTES: usize = 96 << 10;
@@ -17,17 +18,10 @@ const MAX_ROWS: usize = 16;
 /// A depthwise convolution, packed.
 #[derive(Debug)]
 pub struct Depthwise {
-    isa: Isa,
-    input: Image,
-    output: Image,
-    window: Window,
-    input_zero_point: u8,
+    sliding: Sliding,
     /// Block after block of channels; in each for every row and pair of columns of the window the
     /// two weights of each channel.
     weights: Vec<i16>,
-    bias: Vec<i32>,
-    scale: Vec<f32>,
-    range: Range,
 }
 
 impl Depthwise {
@@ -43,47 +37,29 @@ impl Depthwise {
         weights: &[i8],
         requantize: &Requantize,
     ) -> Result<Depthwise, KernelError> {
-        let output = window.output(input, input.channels)?;
-        requantize.check(output.channels)?;
         let [rows, columns] = window.kernel;
         if rows > MAX_ROWS || columns > MAX_ROWS {
             return Err(KernelError::Shape("the kernel of a depthwise convolution"));
         }
-        let expected = rows * columns * input.channels;
-        if weights.len() != expected {
-            let (what, found) = ("weights", weights.len());
-            return Err(KernelError::Count {
-                what,
-                expected,
-                found,
-            });
-        }
-        let blocks = input.channels.div_ceil(BLOCK);
-        let padded = requantize.padded(blocks * BLOCK);
-        let order = |index: usize| index / BLOCK * BLOCK + LANES[index % BLOCK];
+        requantize.check(input.channels)?;
+        let mut sliding = Sliding::new(isa, input, window, input_zero_point, requantize, BLOCK)?;
+        sliding.check_weights(weights, rows * columns)?;
+        in_lanes(&mut sliding.bias);
+        in_lanes(&mut sliding.scale);
         Ok(Depthwise {
-            isa,
-            input,
-            output,
-            window,
-            input_zero_point,
             weights: pack(weights, input.channels, window.kernel),
-            bias: (0..blocks * BLOCK).map(|i| padded.bias[order(i)]).collect(),
-            scale: (0..blocks * BLOCK)
-                .map(|i| padded.scale[order(i)])
-                .collect(),
-            range: padded.range,
+            sliding,
         })
     }
 
     /// The size of the output.
     pub fn output(&self) -> Image {
-        self.output
+        self.sliding.output
     }
 
     /// How many products one run sums.
     pub fn products(&self) -> usize {
-        self.output.len() * self.window.kernel[0] * self.window.kernel[1]
+        self.sliding.output.len() * self.sliding.window.kernel[0] * self.sliding.window.kernel[1]
     }
 
     /// Computes `output` from `input`.
@@ -91,17 +67,19 @@ impl Depthwise {
     /// # Panics
     /// A length is not that of the image.
     pub fn run(&self, input: &[u8], output: &mut [u8], workers: &mut Workers) {
-        assert_eq!(input.len(), self.input.len());
-        assert_eq!(output.len(), self.output.len());
-        let row = self.input.width * self.input.channels * self.window.stride[0];
-        let parts = (self.output.height * row).div_ceil(BAND_BYTES);
+        assert_eq!(input.len(), self.sliding.input.len());
+        assert_eq!(output.len(), self.sliding.output.len());
+        let row =
+            self.sliding.input.width * self.sliding.input.channels * self.sliding.window.stride[0];
+        let parts = (self.sliding.output.height * row).div_ceil(BAND_BYTES);
         let rows = self
+            .sliding
             .output
             .height
             .div_ceil(parts.next_multiple_of(workers.count()));
-        let chunk = rows * self.output.width * self.output.channels;
+        let chunk = rows * self.sliding.output.width * self.sliding.output.channels;
         workers.for_each_chunk(output, chunk, &|index, out, scratch| {
-            for block in 0..self.input.channels.div_ceil(BLOCK) {
+            for block in 0..self.sliding.input.channels.div_ceil(BLOCK) {
                 self.block(input, index * rows, block, out, scratch);
             }
         });
@@ -116,28 +94,28 @@ impl Depthwise {
         out: &mut [u8],
         scratch: &mut Scratch,
     ) {
-        let [kernel_rows, kernel_columns] = self.window.kernel;
-        let [step_y, step_x] = self.window.stride;
+        let [kernel_rows, kernel_columns] = self.sliding.window.kernel;
+        let [step_y, step_x] = self.sliding.window.stride;
         let pairs = kernel_columns.div_ceil(2);
-        let row_words = ((self.output.width - 1) * step_x + 2 * pairs) * 2 * BLOCK;
+        let row_words = ((self.sliding.output.width - 1) * step_x + 2 * pairs) * 2 * BLOCK;
         let words = scratch.words(kernel_rows * row_words);
         let channel = block * BLOCK;
-        let channels = BLOCK.min(self.input.channels - channel);
+        let channels = BLOCK.min(self.sliding.input.channels - channel);
         let len = kernel_rows * pairs * 2 * BLOCK;
         let end = arch::LineEnd {
             weights: &self.weights[block * len..][..len],
-            bias: &self.bias[channel..][..BLOCK],
-            scale: &self.scale[channel..][..BLOCK],
-            range: self.range,
+            bias: &self.sliding.bias[channel..][..BLOCK],
+            scale: &self.sliding.scale[channel..][..BLOCK],
+            range: self.sliding.range,
             channels,
-            step: self.output.channels,
+            step: self.sliding.output.channels,
         };
         // The next row of the padded image to widen; row `r` is kept in slot `r % kernel_rows`.
         let mut next = 0;
         let mut rows = [0; MAX_ROWS];
         let rows = &mut rows[..kernel_rows];
         for (index, out) in out
-            .chunks_exact_mut(self.output.width * self.output.channels)
+            .chunks_exact_mut(self.sliding.output.width * self.sliding.output.channels)
             .enumerate()
         {
             let top = (first + index) * step_y;
@@ -156,10 +134,10 @@ impl Depthwise {
                 step: step_x,
             };
             arch::line(
-                self.isa,
+                self.sliding.isa,
                 &line,
                 &end,
-                self.output.width,
+                self.sliding.output.width,
                 &mut out[channel..],
             );
         }
@@ -167,8 +145,8 @@ impl Depthwise {
 
     /// Row `row` of the padded image, in pairs.
     fn widen(&self, input: &[u8], row: usize, channel: usize, channels: usize, words: &mut [i16]) {
-        let image = self.input;
-        let [above, left] = self.window.pad_before;
+        let image = self.sliding.input;
+        let [above, left] = self.sliding.window.pad_before;
         let inside = (above..above + image.height).contains(&row);
         let room = words.len() / (2 * BLOCK);
         let left = left.min(room);
@@ -188,7 +166,20 @@ impl Depthwise {
             step: image.channels,
             channels,
         };
-        arch::pair(self.isa, &source, self.input_zero_point, left, words);
+        arch::pair(
+            self.sliding.isa,
+            &source,
+            self.sliding.input_zero_point,
+            left,
+            words,
+        );
+    }
+}
+
+/// Puts the channels of each block in the order of [`LANES`].
+fn in_lanes<T: Copy>(values: &mut [T]) {
+    for block in values.as_chunks_mut::<BLOCK>().0 {
+        *block = LANES.map(|lane| block[lane]);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::arch;
+
 /// A set of instructions that kernels are written for, and that this CPU has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Isa(pub(crate) Kind);
@@ -11,6 +13,10 @@ pub(crate) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    #[cfg(target_arch = "aarch64")]
+    DotProduct,
 }
 
 impl Isa {
@@ -27,10 +33,42 @@ impl Isa {
         #[allow(unused_mut, reason = "some targets have nothing to add")]
         let mut found = vec![Isa::PORTABLE];
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") {
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+        {
             found.push(Isa(Kind::Avx2));
         }
+        #[cfg(target_arch = "aarch64")]
+        {
+            if std::arch::is_aarch64_feature_detected!("neon") {
+                found.push(Isa(Kind::Neon));
+            }
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                found.push(Isa(Kind::DotProduct));
+            }
+        }
         found
+    }
+
+    /// Whether it multiplies bytes with each other, or words.
+    pub(crate) fn multiplies_bytes(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon | Kind::DotProduct => true,
+            _ => false,
+        }
+    }
+
+    /// Multiply-accumulates per second that one thread reaches when it does nothing else: the bar
+    /// for the layers. Takes some tens of milliseconds.
+    pub fn peak_macs_per_second(self) -> f64 {
+        const ROUNDS: usize = 1 << 15;
+        let mut best = 0_f64;
+        for _ in 0..200 {
+            let start = std::time::Instant::now();
+            let macs = arch::products_alone(self, std::hint::black_box(ROUNDS));
+            best = best.max(macs as f64 / start.elapsed().as_secs_f64());
+        }
+        best
     }
 }
 
@@ -40,6 +78,10 @@ impl fmt::Display for Isa {
             Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "AVX2",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "NEON",
+            #[cfg(target_arch = "aarch64")]
+            Kind::DotProduct => "NEON with dot product",
         })
     }
 }

@@ -14,6 +14,8 @@
 //! | [`GlobalAverage`], [`Pool`] | pooling |
 //! | [`quantize_planes`], [`dequantize`] | from and to `f32` |
 //!
+//! For networks in `f32` there is [`FloatDepthwise`]; its last bits depend on the CPU.
+//!
 //! A layer is packed once for an [`Isa`] and run often, in parts, by [`Workers`], whose memory grows
 //! during the first run; later ones allocate nothing.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -22,17 +24,21 @@ mod arch;
 mod conv;
 mod depthwise;
 mod elementwise;
+mod factor;
 mod float;
+mod float_depthwise;
 mod isa;
 mod pool;
 mod requantize;
 mod shape;
+mod sliding;
 mod workers;
 
 pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use elementwise::{Add, Mul, Table};
 pub use float::{dequantize, dequantize_one, quantize_one, quantize_planes};
+pub use float_depthwise::FloatDepthwise;
 pub use isa::Isa;
 pub use pool::{GlobalAverage, Pool, PoolKind};
 pub use requantize::{Quantization, Range, Requantize};

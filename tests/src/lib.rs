@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: the programs, the photos, the Python reference.
 
+pub mod reference;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tests::{program, python, root, succeed};
+use tests::{program, python, reference, root, succeed};
 
 fn json(path: &Path) -> Value {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
@@ -91,55 +91,13 @@ fn photos_go_in_and_sorted_items_come_out() {
         "one row a photo"
     );
     if let Some(mut python) = python() {
-        succeed(
-            python
-                .arg(root().join("tests/reference/onnx_logits.py"))
-                .args([at("small.onnx"), at("inputs.npy"), at("logits.csv")]),
+        let found = reference::compare(&mut python, "small.onnx", folder.path(), &evaluation);
+        assert!(
+            found.photos > 0 && found.same * 1000 >= found.photos * 995,
+            "{found:?}"
         );
-        let logits = fs::read_to_string(at("logits.csv")).expect("logits");
-        assert_same_top_1(&rows, &logits, &evaluation);
     }
     sorts_with(&bundle, &views, folder.path());
-}
-
-/// At most 0.5 % of the photos have another best item in ONNX Runtime than in `host-train evaluate`.
-fn assert_same_top_1(predictions: &str, logits: &str, evaluation: &Value) {
-    let classes = evaluation["classes"].as_array().expect("classes");
-    let mut lines = predictions.lines();
-    let header: Vec<&str> = lines.next().expect("a header").split(',').collect();
-    let column = header
-        .iter()
-        .position(|&name| name == "predicted")
-        .expect("a column");
-    let (mut photos, mut different) = (0, 0);
-    for (row, logits) in lines.zip(logits.lines()) {
-        let logits = logits
-            .split(',')
-            .map(|value| value.parse::<f64>().expect("a number"));
-        let best = logits
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .expect("logits")
-            .0;
-        let predicted = row.split(',').nth(column).expect("a field");
-        photos += 1;
-        different += usize::from(path_of(classes, best) != predicted);
-    }
-    assert!(
-        photos > 0 && different * 200 <= photos,
-        "{different} of {photos} differ"
-    );
-}
-
-/// `category/item` of a class, as the predictions name it.
-fn path_of(classes: &[Value], index: usize) -> String {
-    let of_index = |class: &&Value| class["id"] == index as u64;
-    let class = classes
-        .iter()
-        .find(of_index)
-        .expect("every class has an entry with its id");
-    let name = |field: &str| class[field].as_str().expect("a name").to_owned();
-    name("category") + "/" + &name("item")
 }
 
 fn sorts_with(bundle: &Path, views: &Path, folder: &Path) {
@@ -257,4 +215,28 @@ fn the_demo_bundle_is_small_and_says_where_it_comes_from() {
             "the model card does not speak of {word}"
         );
     }
+}
+
+#[test]
+fn a_profile_says_what_computed_each_layer() {
+    let profile = |threads: &str| {
+        let run = succeed(
+            program("edge-runtime")
+                .args(["profile", "--json", "--runs", "2", "--threads", threads])
+                .arg("--bundle")
+                .arg(demo_bundle()),
+        );
+        let layers: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let kinds = layers.as_array().expect("layers").iter().map(|layer| {
+            assert!(layer["ms"].as_f64() >= layer["min_ms"].as_f64(), "{layer}");
+            let text = |name: &str| layer[name].as_str().expect("text").to_owned();
+            (text("name"), text("kind"), text("engine"))
+        });
+        kinds.collect::<Vec<_>>()
+    };
+    let layers = profile("1");
+    let ours = layers.iter().filter(|(_, _, engine)| engine != "tract");
+    // EfficientNet-Lite0 has sixteen depthwise convolutions.
+    assert!(ours.count() >= 16, "{layers:?}");
+    assert_eq!(layers, profile("2"));
 }

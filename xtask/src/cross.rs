@@ -1,4 +1,5 @@
-//! `cargo xtask cross`: edge-runtime for 64-bit ARM boards, in one static file.
+//! `cargo xtask cross` and `arm-test`: edge-runtime for 64-bit ARM boards, in one static file; the kernels'
+//! tests on emulated ones.
 //!
 //! The GNU C library is linked in, so that the program runs on boards with older ones (2.31 on Jetson).
 
@@ -12,6 +13,7 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 const PACKAGES: &[&str] = &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"];
 const STATIC: &str = "target-feature=+crt-static";
 const GCC: &str = "aarch64-linux-gnu-gcc";
+const EMULATOR: &str = "qemu-aarch64";
 
 /// Makes sure that there is a compiler for the boards.
 pub(crate) fn tools() -> Result<(), String> {
@@ -30,16 +32,22 @@ pub(crate) fn tools() -> Result<(), String> {
     Ok(())
 }
 
-/// Builds the program; gives its path.
-pub(crate) fn build() -> Result<PathBuf, String> {
-    let include = "--target=aarch64-linux-gnu -I/usr/aarch64-linux-gnu/include";
-    run(cargo(&["build", "--release", "--package", "edge-runtime"])
-        .args(["--target", TARGET])
+/// A cargo command that links for the boards.
+fn linked(command: &mut Command) -> &mut Command {
+    command
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", GCC)
         .env(
             "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
             format!("-C {STATIC}"),
         )
+}
+
+/// Builds the program; gives its path.
+pub(crate) fn build() -> Result<PathBuf, String> {
+    let include = "--target=aarch64-linux-gnu -I/usr/aarch64-linux-gnu/include";
+    let mut build = cargo(&["build", "--release", "--package", "edge-runtime"]);
+    run(linked(&mut build)
+        .args(["--target", TARGET])
         .env("CC_aarch64_unknown_linux_gnu", GCC)
         .env("AR_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-ar")
         .env(
@@ -47,6 +55,33 @@ pub(crate) fn build() -> Result<PathBuf, String> {
             include,
         ))?;
     Ok(target_dir().join(TARGET).join("release/edge-runtime"))
+}
+
+/// The CPUs that the kernels are tested on, and the instructions that each has.
+const CPUS: [(&str, &str); 2] = [("cortex-a72", "NEON"), ("max", "NEON with dot product")];
+
+/// Makes sure that programs for the boards run here.
+pub(crate) fn emulator() -> Result<(), String> {
+    if install::on_path(EMULATOR) {
+        return Ok(());
+    }
+    install::debian_packages(&["qemu-user"])
+}
+
+/// Runs the tests of the kernels on emulated CPUs.
+pub(crate) fn test_kernels() -> Result<(), String> {
+    for (cpu, instructions) in CPUS {
+        run(
+            linked(&mut cargo(&["test", "--release", "--package", "kernels"]))
+                .args(["--target", TARGET])
+                .env(
+                    "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",
+                    format!("{EMULATOR} -cpu {cpu}"),
+                )
+                .env("SORTLINE_ISA", instructions),
+        )?;
+    }
+    Ok(())
 }
 
 /// The compiler itself, for a program of one file.

@@ -153,12 +153,21 @@ pub(crate) fn debian_backports(packages: &[&str]) -> Result<(), String> {
 
 /// A Python interpreter with ONNX Runtime, in an environment of its own.
 pub(crate) fn python_reference() -> Result<PathBuf, String> {
-    let environment = cache_dir().join("python");
+    python_environment("python", PYTHON_PACKAGES, "onnxruntime, onnx, numpy, PIL")
+}
+
+/// A Python interpreter that has `modules`, which `packages` bring, in an environment of its own.
+pub(crate) fn python_environment(
+    name: &str,
+    packages: &[&str],
+    modules: &str,
+) -> Result<PathBuf, String> {
+    let environment = cache_dir().join(name);
     let python = environment.join("bin/python");
-    if !python_has_packages(&python) {
+    if !python_has(&python, modules) {
         eprintln!(
             "installing {} into {}",
-            PYTHON_PACKAGES.join(", "),
+            packages.join(", "),
             environment.display()
         );
         if run(Command::new("python3")
@@ -176,14 +185,14 @@ pub(crate) fn python_reference() -> Result<PathBuf, String> {
                 "--quiet",
                 "--disable-pip-version-check",
             ])
-            .args(PYTHON_PACKAGES))?;
+            .args(packages))?;
     }
     Ok(python)
 }
 
-fn python_has_packages(python: &Path) -> bool {
+fn python_has(python: &Path, modules: &str) -> bool {
     Command::new(python)
-        .args(["-c", "import onnxruntime, onnx, numpy, PIL"])
+        .args(["-c", &format!("import {modules}")])
         .output()
         .is_ok_and(|output| output.status.success())
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing but the standard library, so that the first command on a fresh machine starts at once.
 
+mod bench;
 mod cross;
 mod debian;
 mod install;
@@ -23,7 +24,10 @@ Commands:
                   ARGs go to `edge-runtime simulate`, e.g. `cargo xtask demo --rate 120`
   test [FILTER]   Install what the tests need, build everything, run every test; without a FILTER vm-test too
   cross           Build edge-runtime for 64-bit ARM boards, in one static file
+  arm-test        Run the kernels' tests on emulated ARM CPUs, with and without dot product
   vm-test         Run edge-runtime with the kernel's test camera and GPIO chip in a virtual machine
+  bench inference Time networks in our engine and in ONNX Runtime, LiteRT and OpenVINO, side by side.
+                  --quick takes 3 minutes, --json FILE writes the figures, --help lists the rest
   lint            clippy with warnings denied, rustfmt, cargo deny
   bundle [DIR]    Train the bundle in models/bundles again from drawn items (minutes)
   help            This text
@@ -39,7 +43,9 @@ fn main() -> ExitCode {
         Some("demo") => demo(rest),
         Some("test") => test(rest),
         Some("cross") => cross(),
+        Some("arm-test") => arm_test(),
         Some("vm-test") => vm_test(),
+        Some("bench") => bench::run_bench(rest),
         Some("lint") => lint(),
         Some("bundle") => bundle(rest),
         None | Some("help" | "-h" | "--help") => {
@@ -118,6 +124,15 @@ fn cross() -> Result<(), String> {
         cross::build,
     )?;
     stages.run("what it needs", || cross::describe(&program))?;
+    stages.print();
+    Ok(())
+}
+
+fn arm_test() -> Result<(), String> {
+    let mut stages = Stages::new("arm-test");
+    stages.run("compiler for the boards", cross::tools)?;
+    stages.run("emulator", cross::emulator)?;
+    stages.run("kernels", cross::test_kernels)?;
     stages.print();
     Ok(())
 }

@@ -1,23 +1,27 @@
 //! A region as an operator of tract.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernels::{Isa, Workers};
 use tract_onnx::tract_hir::internal::*;
 
+use crate::profile::{Engine, LayerTime};
+
 use super::plan::{Plan, Shape, shapes};
 use super::region::Region;
 
-/// The operator of a region. It runs on one thread.
-pub(super) fn operator(region: Region) -> Box<dyn InferenceOp> {
+/// The operator of a region, to run on `threads`.
+pub(super) fn operator(region: Region, threads: usize) -> Box<dyn InferenceOp> {
     let region = Arc::new(region);
-    expand(Unpacked { region })
+    expand(Unpacked { region, threads })
 }
 
 /// A region before the shapes of its inputs are known.
 #[derive(Clone, Debug)]
 struct Unpacked {
     region: Arc<Region>,
+    threads: usize,
 }
 
 impl Expansion for Unpacked {
@@ -72,6 +76,7 @@ impl Expansion for Unpacked {
         let plan = Plan::new(&self.region, &read(&dims)?, Isa::detect())?;
         let op = Packed {
             plan: Arc::new(plan),
+            threads: self.threads,
         };
         model.wire_node(prefix, op, inputs)
     }
@@ -93,6 +98,7 @@ fn read(dims: &[impl AsRef<[usize]>]) -> TractResult<Vec<Shape>> {
 #[derive(Clone, Debug)]
 struct Packed {
     plan: Arc<Plan>,
+    threads: usize,
 }
 
 impl PartialEq for Packed {
@@ -117,7 +123,8 @@ impl EvalOp for Packed {
     fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
         Ok(Some(Box::new(Memory {
             arena: vec![0; self.plan.arena()],
-            workers: Workers::single(),
+            times: vec![Duration::ZERO; self.plan.steps().count()],
+            workers: Workers::new(self.threads).context("threads for a region")?,
         })))
     }
 }
@@ -135,10 +142,40 @@ impl TypedOp for Packed {
 }
 
 /// What a region works in; the same for every frame.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Memory {
     arena: Vec<u8>,
     workers: Workers,
+    /// What each step took in the last run.
+    times: Vec<Duration>,
+}
+
+/// With threads of its own.
+impl Clone for Memory {
+    fn clone(&self) -> Memory {
+        Memory {
+            arena: self.arena.clone(),
+            workers: Workers::new(self.workers.count()).unwrap_or_else(|_| Workers::single()),
+            times: self.times.clone(),
+        }
+    }
+}
+
+/// What each step of a region took in its last run.
+pub(crate) fn times(op: &dyn Op, state: &dyn OpState) -> Option<Vec<LayerTime>> {
+    let (op, memory) = (
+        op.downcast_ref::<Packed>()?,
+        state.downcast_ref::<Memory>()?,
+    );
+    let steps = op.plan.steps().zip(&memory.times);
+    let layers = steps.map(|((name, kind, products), time)| LayerTime {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        engine: Engine::Int8,
+        products: products as u64,
+        time: *time,
+    });
+    Some(layers.collect())
 }
 
 impl OpState for Memory {
@@ -155,7 +192,12 @@ impl OpState for Memory {
         let plain = plain.collect::<TractResult<TVec<_>>>()?;
         let values = plain.iter().map(|input| input.as_slice::<f32>());
         let values = values.collect::<TractResult<TVec<_>>>()?;
-        op.plan.run(&values, &mut self.arena, &mut self.workers);
+        let Memory {
+            arena,
+            workers,
+            times,
+        } = self;
+        op.plan.run(&values, arena, workers, times);
         let outputs = op.plan.outputs().enumerate().map(|(index, shape)| {
             let mut output = Tensor::zero::<f32>(&shape.dims())?;
             let mut plain = output.try_as_plain_ram_mut()?;

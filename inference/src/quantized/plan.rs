@@ -1,5 +1,7 @@
 //! A region packed for the shapes of its inputs: layers, and the memory that they share.
 
+use std::time::{Duration, Instant};
+
 use kernels::{
     Add, Conv, Depthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool, Quantization, Range,
     Requantize, Table, Window, Workers, dequantize, quantize_one, quantize_planes,
@@ -57,6 +59,8 @@ pub(super) struct Plan {
 /// One step, and where in the arena its values are.
 #[derive(Debug)]
 struct Ready {
+    /// That of the ONNX node.
+    name: String,
     layer: Layer,
     inputs: Vec<std::ops::Range<usize>>,
     output: std::ops::Range<usize>,
@@ -76,6 +80,22 @@ enum Layer {
     Table(Table),
     GlobalAverage(GlobalAverage),
     Pool(Pool),
+}
+
+impl Layer {
+    /// What it is called in a profile, and how many products it sums.
+    fn describe(&self) -> (&'static str, usize) {
+        match self {
+            Layer::Quantize { .. } => ("quantize", 0),
+            Layer::Conv(layer) => ("convolution", layer.products()),
+            Layer::Depthwise(layer) => ("depthwise", layer.products()),
+            Layer::Add(_) => ("add", 0),
+            Layer::Mul(_) => ("multiply", 0),
+            Layer::Table(_) => ("table", 0),
+            Layer::GlobalAverage(_) => ("global average", 0),
+            Layer::Pool(_) => ("pool", 0),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -100,6 +120,7 @@ impl Plan {
                 .collect();
             let output = places.bytes(step.output);
             Ok(Ready {
+                name: step.name.clone(),
                 layer,
                 inputs,
                 output,
@@ -127,10 +148,28 @@ impl Plan {
         self.arena
     }
 
-    /// Computes all steps in `arena`, which has the plan's length.
-    pub(super) fn run(&self, inputs: &[&[f32]], arena: &mut [u8], workers: &mut Workers) {
-        for step in &self.steps {
+    /// Name, kind and products of every step.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (&str, &'static str, usize)> {
+        self.steps.iter().map(|step| {
+            let (kind, products) = step.layer.describe();
+            (step.name.as_str(), kind, products)
+        })
+    }
+
+    /// Computes all steps in `arena`, which has the plan's length; `times` gets what each took.
+    pub(super) fn run(
+        &self,
+        inputs: &[&[f32]],
+        arena: &mut [u8],
+        workers: &mut Workers,
+        times: &mut [Duration],
+    ) {
+        let mut start = Instant::now();
+        for (step, time) in self.steps.iter().zip(times) {
             step.run(self.isa, inputs, arena, workers);
+            let end = Instant::now();
+            *time = end - start;
+            start = end;
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Line, LineEnd, PANEL, PairSource, Panel, Rows};
+use super::{BLOCK, FLOATS, FloatRow, Line, LineEnd, PANEL, PairSource, Panel, Rows};
 use crate::Range;
 
 /// # Safety
@@ -21,7 +21,7 @@ pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
 /// # Safety
 /// The CPU has AVX2, and lengths are as `super::multiply` checks them.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn multiply(rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
+pub(super) unsafe fn multiply(rows: &Rows<'_, i16>, panel: &Panel<'_, i16>, out: &mut [u8]) {
     // SAFETY: the contract is that of this function.
     unsafe {
         if panel.columns > 8 {
@@ -36,7 +36,11 @@ pub(super) unsafe fn multiply(rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]
 /// As for [`multiply`]; the columns fit in `VECTORS` of 8.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn tiles<const VECTORS: usize>(rows: &Rows<'_>, panel: &Panel<'_>, mut out: *mut u8) {
+unsafe fn tiles<const VECTORS: usize>(
+    rows: &Rows<'_, i16>,
+    panel: &Panel<'_, i16>,
+    mut out: *mut u8,
+) {
     let (whole, rest) = rows.starts.as_chunks::<6>();
     // SAFETY: the contract is that of this function; `out` stays within the output's rows.
     unsafe {
@@ -62,8 +66,8 @@ unsafe fn tiles<const VECTORS: usize>(rows: &Rows<'_>, panel: &Panel<'_>, mut ou
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
-    rows: &Rows<'_>,
-    panel: &Panel<'_>,
+    rows: &Rows<'_, i16>,
+    panel: &Panel<'_, i16>,
     starts: &[usize; ROWS],
     out: *mut u8,
 ) {
@@ -77,11 +81,11 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
                 *sum = _mm256_loadu_si256(bias.add(index));
             }
         }
-        let mut words = starts.map(|start| rows.words.as_ptr().add(start));
+        let mut words = starts.map(|start| rows.factors.as_ptr().add(start));
         let mut weights = panel.weights.as_ptr().cast::<__m256i>();
         for _ in 0..rows.segments {
             let mut at = 0_usize;
-            for _ in 0..rows.pairs {
+            for _ in 0..rows.groups {
                 products(&mut acc, &words, at, weights);
                 weights = weights.add(2);
                 at = at.wrapping_add(2);
@@ -317,6 +321,47 @@ unsafe fn outputs<const COLUMNS: usize>(
 }
 
 /// # Safety
+/// The CPU has AVX2 and FMA, and lengths are as `super::float_row` checks them.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn float_row(row: &FloatRow<'_>, out: &mut [f32]) {
+    for (index, out) in out.chunks_mut(FLOATS).enumerate() {
+        let values = row.values.as_ptr().wrapping_add(index.wrapping_mul(FLOATS));
+        // SAFETY: a whole block of values lies at every offset.
+        unsafe {
+            if out.len() > 8 {
+                floats::<2>(row, values, out);
+            } else {
+                floats::<1>(row, values, out);
+            }
+        }
+    }
+}
+
+/// Up to `VECTORS` times 8 values.
+///
+/// # Safety
+/// As for [`float_row`]; so many values lie at every offset from `values`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn floats<const VECTORS: usize>(row: &FloatRow<'_>, values: *const f32, out: &mut [f32]) {
+    let mut sums = [_mm256_set1_ps(row.bias); VECTORS];
+    for (weight, offset) in row.weights.iter().zip(row.offsets) {
+        let weight = _mm256_set1_ps(*weight);
+        for (index, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: the contract.
+            let value = unsafe { _mm256_loadu_ps(values.add(offset.wrapping_add(8 * index))) };
+            *sum = _mm256_fmadd_ps(value, weight, *sum);
+        }
+    }
+    let mut all = [0_f32; FLOATS];
+    for (to, sum) in all.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
+        // SAFETY: eight values are written to eight.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), sum) };
+    }
+    out.copy_from_slice(&all[..out.len()]);
+}
+
+/// # Safety
 /// The CPU has AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
@@ -350,6 +395,23 @@ pub(super) fn look_up(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
         unsafe { _mm256_storeu_si256(output.as_mut_ptr().cast(), found) };
     }
     super::portable::look_up(table, rest, rest_out);
+}
+
+/// # Safety
+/// The CPU has AVX2.
+#[target_feature(enable = "avx2")]
+pub(super) fn products_alone(rounds: usize) -> usize {
+    const SUMS: usize = 12;
+    let factor = std::hint::black_box(_mm256_set1_epi16(5));
+    let mut sums = [factor; SUMS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            // A product of the sum itself cannot be taken out of the loop.
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(*sum, factor));
+        }
+    }
+    std::hint::black_box(sums);
+    rounds * SUMS * 16
 }
 
 const _: () = assert!(PANEL == 16 && BLOCK == 16);

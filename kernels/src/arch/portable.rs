@@ -1,6 +1,8 @@
 //! Plain Rust: the definition, and the kernel where the CPU has no better.
 
-use super::{BLOCK, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows};
+use crate::factor::Factor;
+
+use super::{BLOCK, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows};
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     for (word, byte) in words.iter_mut().zip(bytes) {
@@ -8,19 +10,20 @@ pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     }
 }
 
-pub(super) fn multiply(rows: &Rows<'_>, panel: &Panel<'_>, out: &mut [u8]) {
+pub(super) fn multiply<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &mut [u8]) {
     for (row, start) in rows.starts.iter().enumerate() {
         let mut sums = [0_i32; PANEL];
         sums.copy_from_slice(panel.bias);
-        let mut weights = panel.weights.chunks_exact(2 * PANEL);
+        let mut weights = panel.weights.chunks_exact(T::GROUP * PANEL);
         for segment in 0..rows.segments {
-            let words = &rows.words[start + segment * rows.segment_step..][..2 * rows.pairs];
-            for (pair, weights) in words.chunks_exact(2).zip(&mut weights) {
-                let (first, second) = (i32::from(pair[0]), i32::from(pair[1]));
-                for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(2)) {
-                    let first = first.wrapping_mul(weights[0].into());
-                    let second = second.wrapping_mul(weights[1].into());
-                    *sum = sum.wrapping_add(first).wrapping_add(second);
+            let start = start + segment * rows.segment_step;
+            let factors = &rows.factors[start..][..T::GROUP * rows.groups];
+            for (group, weights) in factors.chunks_exact(T::GROUP).zip(&mut weights) {
+                for (sum, weights) in sums.iter_mut().zip(weights.chunks_exact(T::GROUP)) {
+                    for (factor, weight) in group.iter().zip(weights) {
+                        let product = (*factor).into().wrapping_mul((*weight).into());
+                        *sum = sum.wrapping_add(product);
+                    }
                 }
             }
         }
@@ -75,8 +78,33 @@ pub(super) fn line(line: &Line<'_>, end: &LineEnd<'_>, columns: usize, out: &mut
     }
 }
 
+pub(super) fn float_row(row: &FloatRow<'_>, out: &mut [f32]) {
+    for (block, out) in out.chunks_mut(FLOATS).enumerate() {
+        let mut sums = [row.bias; FLOATS];
+        for (weight, offset) in row.weights.iter().zip(row.offsets) {
+            let values = &row.values[offset + block * FLOATS..][..FLOATS];
+            for (sum, value) in sums.iter_mut().zip(values) {
+                *sum += value * weight;
+            }
+        }
+        out.copy_from_slice(&sums[..out.len()]);
+    }
+}
+
 pub(super) fn look_up(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     for (out, byte) in output.iter_mut().zip(input) {
         *out = table[usize::from(*byte)];
     }
+}
+
+pub(super) fn products_alone(rounds: usize) -> usize {
+    let (a, b) = std::hint::black_box(([3_i16; 2 * PANEL], [5_i16; 2 * PANEL]));
+    let mut sums = [0_i32; 2 * PANEL];
+    for _ in 0..rounds {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum = sum.wrapping_add(i32::from(a).wrapping_mul(b.into()));
+        }
+        std::hint::black_box(&mut sums);
+    }
+    rounds * 2 * PANEL
 }

@@ -1,8 +1,8 @@
 //! Layers of drawn shapes and values.
 
 use kernels::{
-    Add, Conv, Depthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool, PoolKind,
-    Quantization, Range, Requantize, Table, Window, Workers, dequantize, quantize_planes,
+    Add, Conv, Depthwise, FloatDepthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool,
+    PoolKind, Quantization, Range, Requantize, Table, Window, Workers, dequantize, quantize_planes,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,8 +15,17 @@ fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![4 => any::<u8>(), 1 => Just(0), 1 => Just(255)]
 }
 
-fn weight() -> impl Strategy<Value = i8> {
-    prop_oneof![4 => any::<i8>(), 1 => Just(-128), 1 => Just(127)]
+/// Any weights, the extremes more often than chance; half of the time none is -128.
+fn weights(count: usize) -> impl Strategy<Value = Vec<i8>> {
+    let weight = prop_oneof![4 => any::<i8>(), 1 => Just(-128), 1 => Just(-127), 1 => Just(127)];
+    (vec(weight, count), any::<bool>()).prop_map(|(mut weights, any)| {
+        if !any {
+            weights
+                .iter_mut()
+                .for_each(|weight| *weight = (*weight).max(-127));
+        }
+        weights
+    })
 }
 
 fn range() -> impl Strategy<Value = Range> {
@@ -105,7 +114,7 @@ fn case(
                 outputs => (outputs, taps * image.channels * outputs),
             };
             let shape = Just((image, window));
-            let weights = vec(weight(), weights);
+            let weights = self::weights(weights);
             (
                 shape,
                 vec(byte(), image.len()),
@@ -138,17 +147,24 @@ fn check_conv(case: &Case) -> Result<(), TestCaseError> {
     let expected = reference::conv(input, *image, *window, *zero_point, weights, requantize);
     for isa in Isa::available() {
         let conv = Conv::new(isa, *image, *window, *zero_point, weights, requantize).unwrap();
-        for mut workers in pools() {
+        for (output, threads) in with_pools(|workers| {
             let mut output = vec![0xAA; expected.len()];
-            conv.run(input, &mut output, &mut workers);
-            prop_assert_eq!(&output, &expected, "{} on {} threads", isa, workers.count());
+            conv.run(input, &mut output, workers);
+            (output, workers.count())
+        }) {
+            prop_assert_eq!(&output, &expected, "{} on {} threads", isa, threads);
         }
     }
     Ok(())
 }
 
-fn pools() -> Vec<Workers> {
-    vec![Workers::single()]
+/// Threads are kept from case to case, as they are from frame to frame.
+fn with_pools<R>(mut check: impl FnMut(&mut Workers) -> R) -> Vec<R> {
+    thread_local! {
+        static POOLS: std::cell::RefCell<Vec<Workers>> =
+            std::cell::RefCell::new((1..=3).map(|n| Workers::new(n).unwrap()).collect());
+    }
+    POOLS.with_borrow_mut(|pools| pools.iter_mut().map(&mut check).collect())
 }
 
 proptest! {
@@ -172,10 +188,38 @@ proptest! {
         for isa in Isa::available() {
             let layer =
                 Depthwise::new(isa, *image, *window, *zero_point, weights, requantize).unwrap();
-            for mut workers in pools() {
+            for (output, threads) in with_pools(|workers| {
                 let mut output = vec![0xAA; expected.len()];
-                layer.run(input, &mut output, &mut workers);
-                prop_assert_eq!(&output, &expected, "{} on {} threads", isa, workers.count());
+                layer.run(input, &mut output, workers);
+                (output, workers.count())
+            }) {
+                prop_assert_eq!(&output, &expected, "{} on {} threads", isa, threads);
+            }
+        }
+    }
+
+    #[test]
+    fn float_depthwise(
+        (image, window) in geometry(1..=7, 1..=9),
+        seed in vec(-2.0_f32..2.0, 40..60),
+    ) {
+        let taps = window.kernel[0] * window.kernel[1];
+        let drawn = |len: usize| -> Vec<f32> { seed.iter().copied().cycle().take(len).collect() };
+        let (input, weights) = (drawn(image.len()), drawn(taps * image.channels));
+        let bias = drawn(image.channels);
+        let expected = reference::float_depthwise(&input, image, window, &weights, &bias);
+        for isa in Isa::available() {
+            let layer =
+                FloatDepthwise::new(isa, image, window, weights.clone(), bias.clone()).unwrap();
+            for output in with_pools(|workers| {
+                let mut output = vec![f32::NAN; expected.len()];
+                layer.run(&input, &mut output, workers);
+                output
+            }) {
+                for (value, expected) in output.iter().zip(&expected) {
+                    // At most 50 products of at most 4.
+                    prop_assert!((f64::from(*value) - expected).abs() < 1e-4, "{}", isa);
+                }
             }
         }
     }
@@ -199,9 +243,11 @@ proptest! {
             let expected =
                 reference::pool(&input, image, window, kind, quantization, scales[1], range);
             let pool = Pool::new(isa, kind, image, window, quantization, scales[1], range).unwrap();
-            for mut workers in pools() {
+            for output in with_pools(|workers| {
                 let mut output = vec![0xAA; expected.len()];
-                pool.run(&input, &mut output, &mut workers);
+                pool.run(&input, &mut output, workers);
+                output
+            }) {
                 prop_assert_eq!(&output, &expected, "{} {:?}", isa, kind);
             }
         }

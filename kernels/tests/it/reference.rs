@@ -82,6 +82,37 @@ pub(crate) fn depthwise(
     bytes
 }
 
+/// Planes; `weights` in the order channel, row, column.
+pub(crate) fn float_depthwise(
+    input: &[f32],
+    image: Image,
+    window: Window,
+    weights: &[f32],
+    bias: &[f32],
+) -> Vec<f64> {
+    let output = window.output(image, image.channels).unwrap();
+    let mut values = Vec::new();
+    for channel in 0..image.channels {
+        for position in 0..output.pixels() {
+            let (y, x) = (position / output.width, position % output.width);
+            let mut sum = f64::from(bias[channel]);
+            for row in 0..window.kernel[0] {
+                for column in 0..window.kernel[1] {
+                    let at = [y * window.stride[0] + row, x * window.stride[1] + column];
+                    let Some(at) = inside(image, window, at) else {
+                        continue;
+                    };
+                    let value = input[channel * image.pixels() + at / image.channels];
+                    let tap = (channel * window.kernel[0] + row) * window.kernel[1] + column;
+                    sum += f64::from(value) * f64::from(weights[tap]);
+                }
+            }
+            values.push(sum);
+        }
+    }
+    values
+}
+
 fn end(requantize: &Requantize, channel: usize, sum: i64) -> u8 {
     // Sums are defined modulo 2^32.
     let sum = (sum + i64::from(requantize.bias[channel])) as i32;
