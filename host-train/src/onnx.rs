@@ -212,37 +212,21 @@ impl Writer<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::initialize::initialize;
     use crate::random::{Purpose, generator, normal};
-    use models::{passes, reference, zoo};
+    use models::quantize::{Role, quantize_bias, quantize_weight, roles};
+    use models::{Node, passes, reference, zoo};
     use tract_onnx::prelude::{
         DatumExt, Framework, InferenceModelExt, IntoRunnable, Tensor as Value, tvec,
     };
 
-    /// The weights as a runtime sees them that reads [`Storage::Int8`].
-    fn rounded(weights: &Weights) -> Weights {
-        let mut rounded = weights.clone();
-        for (name, tensor) in &mut rounded {
-            if name.ends_with(".weight") && tensor.shape.len() > 1 {
-                let (codes, scales) = quantize(tensor);
-                let per_channel = tensor.data.len() / scales.len();
-                for (index, value) in tensor.data.iter_mut().enumerate() {
-                    *value = f32::from(codes[index]) * scales[index / per_channel];
-                }
-            }
-        }
-        rounded
-    }
-
-    /// The file computes in tract what the reference evaluator computes with `expect`.
+    /// The file computes this in tract.
     #[track_caller]
-    fn check(graph: &Graph, weights: &Weights, storage: Storage, expect: &Weights) {
-        let mut rng = generator(4, Purpose::Parity, [0; 3]);
-        let count = graph.input.iter().product();
-        let input: Vec<f32> = (0..count).map(|_| normal(&mut rng)).collect();
-        let expected = reference::run(graph, expect, &input).unwrap();
-        let bytes = encode(graph, weights, storage).unwrap();
+    fn check(graph: &Graph, weights: &Weights, scheme: &Scheme, input: &[f32], expected: &[f32]) {
+        let bytes = encode(graph, weights, scheme).unwrap();
         let [channels, height, width] = graph.input;
         let shape = [1, channels, height, width];
         let model = tract_onnx::onnx()
@@ -254,11 +238,11 @@ mod tests {
             .unwrap()
             .into_runnable()
             .unwrap();
-        let input = Value::from_shape(&shape, &input).unwrap();
+        let input = Value::from_shape(&shape, input).unwrap();
         let output = model.run(tvec!(input.into())).unwrap();
         let output = output[0].to_plain_array_view::<f32>().unwrap();
         assert_eq!(output.shape(), [1, expected.len()]);
-        for (found, wanted) in output.iter().zip(&expected) {
+        for (found, wanted) in output.iter().zip(expected) {
             assert!(
                 (found - wanted).abs() < 1e-3 * wanted.abs().max(1.0),
                 "{found} {wanted}"
@@ -266,35 +250,88 @@ mod tests {
         }
     }
 
+    fn drawn(graph: &Graph) -> Vec<f32> {
+        let mut rng = generator(4, Purpose::Parity, [0; 3]);
+        let count = graph.input.iter().product();
+        (0..count).map(|_| normal(&mut rng)).collect()
+    }
+
     #[test]
     fn a_network_that_was_not_folded_is_written_as_it_is() {
         let graph = zoo::build("mobilenet-v2-0.35", 5, Some(32)).unwrap();
         let weights = initialize(&graph, 2).unwrap();
-        check(&graph, &weights, Storage::F32, &weights);
+        let input = drawn(&graph);
+        let expected = reference::run(&graph, &weights, &input).unwrap();
+        check(&graph, &weights, &Scheme::float(&graph), &input, &expected);
     }
 
-    #[test]
-    fn eight_bit_weights_are_what_was_rounded() {
-        let graph = zoo::build("efficientnet-lite0", 5, Some(32)).unwrap();
-        let weights = initialize(&graph, 2).unwrap();
-        let (graph, weights) = passes::fold_batch_norm(&graph, &weights).unwrap();
-        check(&graph, &weights, Storage::Int8, &rounded(&weights));
-        let size = |storage| encode(&graph, &weights, storage).unwrap().len() as f64;
-        assert!(size(Storage::F32) / size(Storage::Int8) > 3.5);
-    }
-
-    #[test]
-    fn rounding_is_at_most_half_a_step_of_the_channel() {
-        let tensor = Tensor {
-            shape: vec![2, 3],
-            data: vec![0.0, 0.0, 0.0, -5.0, 0.02, 4.99],
-        };
-        let (codes, scales) = quantize(&tensor);
-        assert_eq!(codes[..3], [0, 0, 0]);
-        assert_eq!(codes[3], -127);
-        for (index, value) in tensor.data.iter().enumerate() {
-            let scale = scales[index / 3];
-            assert!((f32::from(codes[index]) * scale - value).abs() <= scale * 0.501);
+    /// Computes what a scheme says, node by node.
+    fn in_bytes(graph: &Graph, weights: &Weights, scheme: &Scheme, input: &[f32]) -> Vec<f32> {
+        let mut weights = weights.clone();
+        for (node, _) in graph.nodes.iter().zip(&scheme.weights).filter(|(_, w)| **w) {
+            let input = scheme.tensors[node.inputs[0]].unwrap().scale;
+            let [weight, bias] = ["weight", "bias"].map(|kind| format!("{}.{kind}", node.name));
+            let codes = quantize_weight(&weights[&weight], &weights[&bias].data, input);
+            let whole = quantize_bias(&weights[&bias].data, &codes.scales, input);
+            let units = codes.scales.iter().map(|scale| input * scale);
+            let rounded = whole.iter().zip(units).map(|(n, unit)| *n as f32 * unit);
+            weights.get_mut(&bias).unwrap().data = rounded.collect();
+            weights.get_mut(&weight).unwrap().data = codes.dequantize();
         }
+        // A chain: each node by itself on the rounded output of the one before.
+        let (mut value, shapes) = (input.to_vec(), graph.shapes().unwrap());
+        for (index, node) in graph.nodes.iter().enumerate() {
+            if index > 0 {
+                let Shape::Map {
+                    channels,
+                    height,
+                    width,
+                } = shapes[index - 1]
+                else {
+                    panic!("a chain of maps");
+                };
+                let own = |name: &&String| name.starts_with(&format!("{}.", node.name));
+                let single = Graph {
+                    name: "node".into(),
+                    input: [channels, height, width],
+                    nodes: vec![
+                        graph.nodes[0].clone(),
+                        Node {
+                            inputs: vec![0],
+                            ..node.clone()
+                        },
+                    ],
+                };
+                let own = weights.keys().filter(own).cloned().collect::<Vec<_>>();
+                let own = own
+                    .into_iter()
+                    .map(|name| (name.clone(), weights[&name].clone()));
+                value = reference::run(&single, &own.collect(), &value).unwrap();
+            }
+            if let Some(affine) = scheme.tensors[index] {
+                value.iter_mut().for_each(|x| *x = affine.round(*x));
+            }
+        }
+        value
+    }
+
+    #[test]
+    fn a_network_in_bytes_computes_what_its_scheme_says() {
+        let whole = zoo::build("efficientnet-lite0", 5, Some(32)).unwrap();
+        let whole = whole.prefix(whole.find("blocks.1.expand.act").unwrap());
+        let weights = reference::random_weights(&whole, 2).unwrap();
+        let (graph, weights) = passes::fold_batch_norm(&whole, &weights).unwrap();
+        let input = drawn(&graph);
+        let values = reference::run_all(&graph, &weights, &input).unwrap();
+        let range = |values: &Vec<f32>| {
+            let [low, high] = [f32::min, f32::max].map(|f| values.iter().copied().fold(0.0, f));
+            Affine::covering([low, high])
+        };
+        let ranges: Vec<Affine> = values.iter().map(range).collect();
+        let scheme = Scheme::new(&graph, &ranges, &BTreeSet::new());
+        assert_eq!(roles(&graph)[1], Role::Fused);
+        assert!(scheme.weights.iter().filter(|in_bytes| **in_bytes).count() > 3);
+        let expected = in_bytes(&graph, &weights, &scheme, &input);
+        check(&graph, &weights, &scheme, &input, &expected);
     }
 }

@@ -20,6 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use models::quantize::Scheme;
 use models::{Precision, Weights, passes};
 
+use crate::calibrate;
 use crate::checkpoint::write_atomically;
 use crate::export::{Destination, RunPhotos, Source, Trained};
 use crate::progress::Progress;
@@ -91,9 +92,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let squares = trained.squares(&proof.data)?;
     let (graph, weights) = passes::fold_batch_norm(&trained.graph, &trained.weights)?;
     let float = trained.bundle()?;
-    let measuring = Progress::new("measuring f32", "photos", squares.len() as u64);
-    let expected = squares.scores(&float, &measuring)?;
-    measuring.finish();
+    let shipped = args.shipped(&proof);
+    let expected = shipped.scores(trained.scores(&float, &squares)?, &squares.items);
     let judges = calibration.some(JUDGES);
     let bench = Bench {
         wanted: judges.scores(&float, &Progress::silent())?,
@@ -102,11 +102,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         calibration,
         judges,
     };
-    photos::look_at_labels(&bench, &float, &squares, &expected)?;
+    photos::look_at_labels(&bench, &float, &squares, &expected.raw)?;
     let found = search::search(&bench, &weights)?;
     let gains = search::sensitivity(&bench, &found.way)?;
-    let (way, scores) = args.prove(&bench, found.way.clone(), &gains, (&squares, &expected))?;
-    let outcome = outcome(&bench, &found, &way, &gains, (&squares, &expected, &scores))?;
+    let proved = (&squares, &expected, shipped);
+    let (way, scores) = args.prove(&bench, found.way.clone(), &gains, proved)?;
+    let outcome = outcome(
+        &bench,
+        &found,
+        &way,
+        &gains,
+        (&squares, [&expected, &scores]),
+    )?;
     args.tell(&outcome)?;
     let lost = outcome.lost();
     if !args.holds(lost) {
@@ -122,10 +129,43 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             args.max_item_drop
         );
     }
-    args.write(&bench, way, &proof, &squares, &scores)
+    args.write(&bench, way, &proof, &squares, &scores.raw)
+}
+
+/// What a bundle says about the photos it is proved on: as the network computes it, and as it is after
+/// the calibration that the bundle will get.
+struct Scores {
+    raw: Vec<Vec<f32>>,
+    shipped: Vec<Vec<f32>>,
+}
+
+/// Whether bundles are calibrated on the photos.
+#[derive(Clone, Copy)]
+struct Shipped {
+    calibrated: bool,
+}
+
+impl Shipped {
+    fn scores(self, raw: Vec<Vec<f32>>, items: &[usize]) -> Scores {
+        let temperature = match self.calibrated {
+            true => calibrate::temperature(&raw, items),
+            false => 1.0,
+        };
+        let shipped = raw.iter().map(|row| calibrate::rescaled(row, temperature));
+        Scores {
+            shipped: shipped.collect(),
+            raw,
+        }
+    }
 }
 
 impl Args {
+    fn shipped(&self, proof: &RunPhotos) -> Shipped {
+        Shipped {
+            calibrated: proof.unseen && !self.destination.no_calibration,
+        }
+    }
+
     fn holds(&self, [items, categories]: [f64; 2]) -> bool {
         // A photo in so many is that part of a point: what is equal must not fail for rounding.
         items <= self.max_item_drop + 1e-9 && categories <= self.max_drop + 1e-9
@@ -138,8 +178,8 @@ impl Args {
         bench: &Bench<'_>,
         mut way: Way,
         gains: &BTreeMap<usize, f64>,
-        (photos, expected): (&Squares, &[Vec<f32>]),
-    ) -> Result<(Way, Vec<Vec<f32>>)> {
+        (photos, expected, shipped): (&Squares, &Scores, Shipped),
+    ) -> Result<(Way, Scores)> {
         let mut worst: Vec<(usize, f64)> =
             gains.iter().map(|(&layer, &gain)| (layer, gain)).collect();
         worst.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -147,7 +187,9 @@ impl Args {
         loop {
             let bundle = bench.bundle(&way.weights, &bench.scheme(&way))?;
             let scores = bench.trained.scores(&bundle, photos)?;
-            let lost = outcome::lost(photos, &bench.trained.labels, [expected, &scores]);
+            let scores = shipped.scores(scores, &photos.items);
+            let labels = &bench.trained.labels;
+            let lost = outcome::lost(photos, labels, [&expected.shipped, &scores.shipped]);
             if self.holds(lost) {
                 return Ok((way, scores));
             }
@@ -193,7 +235,7 @@ impl Args {
         let mut bundle = bench.bundle(&way.weights, &scheme)?;
         bundle.manifest = trained.manifest(&self.source, &self.destination, Precision::Int8)?;
         if proof.unseen {
-            if !self.destination.no_calibration {
+            if self.shipped(proof).calibrated {
                 let calibration = trained.calibration(&self.destination, scores, &photos.items);
                 // All weights and biases of a channel get one factor, so that only scales change.
                 trained.cool(&mut way.weights, &calibration);
@@ -213,7 +255,7 @@ fn outcome(
     found: &Found,
     way: &Way,
     gains: &BTreeMap<usize, f64>,
-    (photos, expected, scores): (&Squares, &[Vec<f32>], &[Vec<f32>]),
+    (photos, scores): (&Squares, [&Scores; 2]),
 ) -> Result<Outcome> {
     let scheme = bench.scheme(way);
     let compared = bench.judges.some(COMPARED);
@@ -227,7 +269,7 @@ fn outcome(
         found,
         (way, &scheme),
         (gains, &noise),
-        (photos, expected, scores),
+        (photos, scores),
         [size(&way.weights, &float)?, size(&way.weights, &scheme)?],
     ))
 }

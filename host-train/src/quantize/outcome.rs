@@ -7,6 +7,7 @@ use models::LabelSet;
 use models::quantize::Scheme;
 use serde::Serialize;
 
+use super::Scores;
 use super::bench::{Bench, Way, likeness};
 use super::search::{Found, Tried};
 use crate::squares::Squares;
@@ -81,12 +82,12 @@ impl Outcome {
         found: &Found,
         (way, scheme): (&Way, &Scheme),
         (gains, noise): (&BTreeMap<usize, f64>, &BTreeMap<usize, f64>),
-        (photos, expected, scores): (&Squares, &[Vec<f32>], &[Vec<f32>]),
+        (photos, [expected, scores]): (&Squares, [&Scores; 2]),
         bytes: [usize; 2],
     ) -> Outcome {
         let labels = &bench.trained.labels;
-        let measured = |bytes: usize, scores: &[Vec<f32>]| {
-            let [right_items, right_categories] = photos.right(scores, labels);
+        let measured = |bytes: usize, scores: &Scores| {
+            let [right_items, right_categories] = photos.right(&scores.shipped, labels);
             Measured {
                 bytes,
                 right_items,
@@ -94,7 +95,7 @@ impl Outcome {
             }
         };
         let best =
-            |scores: &[Vec<f32>]| -> Vec<usize> { scores.iter().map(|row| highest(row)).collect() };
+            |scores: &Scores| -> Vec<usize> { scores.raw.iter().map(|row| highest(row)).collect() };
         let (exact, rounded) = (best(expected), best(scores));
         let class = |item: usize| {
             let own = || (0..photos.len()).filter(|&photo| photos.items[photo] == item);
@@ -126,7 +127,7 @@ impl Outcome {
             tried: found.tried.clone(),
             kept: found.kept.clone(),
             float_layers: way.float.iter().cloned().collect(),
-            logits_db: likeness(expected, scores),
+            logits_db: likeness(&expected.raw, &scores.raw),
             photos: photos.len(),
             f32: measured(bytes[0], expected),
             int8: measured(bytes[1], scores),
