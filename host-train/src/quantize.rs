@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             args.max_item_drop
         );
     }
-    args.write(&bench, way, &proof, &squares, &scores.raw)
+    args.write(&bench, way, &outcome, &proof, (&squares, &scores.raw))
 }
 
 /// What a bundle says about the photos it is proved on: as the network computes it, and as it is after
@@ -226,14 +226,19 @@ impl Args {
         &self,
         bench: &Bench<'_>,
         mut way: Way,
+        outcome: &Outcome,
         proof: &RunPhotos,
-        photos: &Squares,
-        scores: &[Vec<f32>],
+        (photos, scores): (&Squares, &[Vec<f32>]),
     ) -> Result<()> {
         let trained = bench.trained;
         let scheme = bench.scheme(&way);
         let mut bundle = bench.bundle(&way.weights, &scheme)?;
         bundle.manifest = trained.manifest(&self.source, &self.destination, Precision::Int8)?;
+        bundle
+            .manifest
+            .provenance
+            .config
+            .push_str(&outcome.settings());
         if proof.unseen {
             if self.shipped(proof).calibrated {
                 let calibration = trained.calibration(&self.destination, scores, &photos.items);

@@ -205,6 +205,19 @@ impl Outcome {
         text
     }
 
+    /// How it was quantized, as TOML, to go with the settings of the training.
+    pub(super) fn settings(&self) -> String {
+        format!(
+            "\n[quantize]\ncalibration_photos = {}\nranges = {:?}\nequalized = {}\n\
+             biases_corrected = {}\nfloat_layers = {:?}\n",
+            self.calibration_photos,
+            self.kept.ranges,
+            self.kept.equalized,
+            self.kept.biases_corrected,
+            self.float_layers
+        )
+    }
+
     /// A part of the photos.
     pub(super) fn percent(&self, photos: usize) -> String {
         format!("{:.2}%", 100.0 * photos as f64 / self.photos.max(1) as f64)
