@@ -124,6 +124,11 @@ pub enum Problem {
         /// Half the length of the view.
         end_mm: f64,
     },
+    /// The belt is not a part of the picture.
+    #[error(
+        "`belt_px` has to be [left, top, right, bottom] within the camera's picture, with left < right and top < bottom"
+    )]
+    BeltOutOfPicture,
     /// A gate that would have to open before the decision has been made.
     #[error(
         "gate `{gate}` at {distance_mm} mm starts to open when an item is at {opens_at_mm} mm, \
@@ -150,6 +155,32 @@ pub enum Problem {
         on_ms: f64,
         /// The limit.
         max_on_ms: f64,
+    },
+    /// A gate that is still moving when it should be open.
+    #[error(
+        "gate `{gate}` takes {needs_ms} ms to open (steps / steps_hz), longer than its opening_lead_ms of {opening_lead_ms}"
+    )]
+    OpensTooSlowly {
+        /// The gate.
+        gate: String,
+        /// How long its motor moves.
+        needs_ms: f64,
+        /// The time that it is given.
+        opening_lead_ms: f64,
+    },
+    /// A servo whose pulses are no two positions.
+    #[error(
+        "gate `{gate}`: `closed_us` ({closed_us}) and `open_us` ({open_us}) must differ and not be longer than `period_us` ({period_us})"
+    )]
+    NoServoPositions {
+        /// The gate.
+        gate: String,
+        /// Pulse when closed.
+        closed_us: f64,
+        /// Pulse when open.
+        open_us: f64,
+        /// From pulse to pulse.
+        period_us: f64,
     },
     /// There is no gate at all.
     #[error("the board has no gates: add a table [gates.NAME]")]

@@ -22,12 +22,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+mod gate;
 mod profile;
 mod raw;
 mod reader;
+mod resolve;
 
 pub use error::{Fault, Problem, ProfileError};
+pub use gate::{Drive, Gate, GpioLine, Pin, PwmChannel};
 pub use profile::{
-    Belt, Camera, Destination, Direction, Encoder, Gate, GpioLine, InputLine, MotionSource,
-    PhotoEye, Profile, SIMULATED,
+    Belt, Camera, Destination, Detection, Direction, Encoder, MotionSource, PhotoEye, Profile,
+    SIMULATED,
 };

@@ -1,6 +1,7 @@
 //! A profile as it is written, every value with its line; `None` where a fault was noted.
 
 use crate::error::Problem;
+use crate::gate::Drive;
 use crate::profile::{Direction, MotionSource};
 use crate::reader::{Faults, Field, Found, Section};
 use toml::de::DeTable;
@@ -10,9 +11,11 @@ pub(crate) struct RawProfile {
     pub(crate) reject: Option<Field<String>>,
     pub(crate) camera: Option<RawCamera>,
     pub(crate) belt: Option<RawBelt>,
+    pub(crate) detection: RawDetection,
     pub(crate) encoder: Option<RawEncoder>,
     pub(crate) photo_eyes: Vec<RawPhotoEye>,
     pub(crate) emergency_stop: Option<RawPin>,
+    pub(crate) belt_run: Option<RawPin>,
     pub(crate) gates: Vec<RawGate>,
     pub(crate) routes: Vec<(String, Field<String>)>,
 }
@@ -23,6 +26,9 @@ pub(crate) struct RawCamera {
     pub(crate) height_px: Option<Field<f64>>,
     pub(crate) rate_hz: Option<Field<f64>>,
     pub(crate) view_mm: Option<Field<[f64; 2]>>,
+    pub(crate) max_loss_ms: Option<Field<f64>>,
+    pub(crate) min_sharpness: Option<Field<f64>>,
+    pub(crate) max_clipped: Option<Field<f64>>,
     pub(crate) controls: Vec<(String, i64)>,
 }
 
@@ -32,6 +38,15 @@ pub(crate) struct RawBelt {
     pub(crate) motion: Option<Field<MotionSource>>,
     pub(crate) direction: Option<Direction>,
     pub(crate) decision_mm: Option<Field<f64>>,
+}
+
+/// Nothing of it has to be there.
+#[derive(Default)]
+pub(crate) struct RawDetection {
+    pub(crate) belt_px: Option<Field<[f64; 4]>>,
+    pub(crate) min_area_mm2: Option<f64>,
+    pub(crate) shadow_share: Option<f64>,
+    pub(crate) neck_share: Option<f64>,
 }
 
 pub(crate) struct RawEncoder {
@@ -60,13 +75,45 @@ pub(crate) struct RawPin {
 
 pub(crate) struct RawGate {
     pub(crate) name: String,
-    pub(crate) pin: RawPin,
+    pub(crate) line_number: usize,
+    pub(crate) drive: Option<RawDrive>,
     pub(crate) distance_mm: Option<Field<f64>>,
     pub(crate) window_mm: Option<Field<f64>>,
     pub(crate) opening_lead_ms: Option<Field<f64>>,
     pub(crate) hold_ms: Option<Field<f64>>,
     pub(crate) min_gap_ms: Option<Field<f64>>,
     pub(crate) max_on_ms: Option<Field<f64>>,
+}
+
+/// What moves a gate; a pin that is `None` is missing, which has been noted.
+pub(crate) enum RawDrive {
+    Pulse(RawPin),
+    Paddle {
+        open: Option<RawPin>,
+        close: Option<RawPin>,
+        stroke_ms: Option<Field<f64>>,
+    },
+    Stepper {
+        step: Option<RawPin>,
+        direction: Option<RawPin>,
+        enable: Option<RawPin>,
+        steps: Option<Field<f64>>,
+        steps_hz: Option<Field<f64>>,
+    },
+    Servo {
+        pwm: Option<RawPwm>,
+        closed_us: Option<Field<f64>>,
+        open_us: Option<Field<f64>>,
+        period_us: Option<Field<f64>>,
+    },
+}
+
+/// A channel of a PWM chip, and the table it was named in.
+pub(crate) struct RawPwm {
+    pub(crate) section: String,
+    pub(crate) line_number: usize,
+    pub(crate) chip: Option<Field<String>>,
+    pub(crate) channel: Option<Field<f64>>,
 }
 
 const MM: (f64, f64) = (1.0, 100_000.0);
@@ -90,13 +137,13 @@ impl RawProfile {
             reject: top.string("reject", faults),
             camera: top.section("camera", faults).map(|s| camera(s, faults)),
             belt: top.section("belt", faults).map(|s| belt(s, faults)),
+            detection: optional(&mut top, "detection", faults)
+                .map(|s| detection(s, faults))
+                .unwrap_or_default(),
             encoder: optional(&mut top, "encoder", faults).map(|s| encoder(s, faults)),
             photo_eyes: photo_eyes(&mut top, faults),
-            emergency_stop: optional(&mut top, "emergency_stop", faults).map(|mut section| {
-                let pin = pin(&mut section, faults);
-                section.finish(faults);
-                pin
-            }),
+            emergency_stop: pin_table(&mut top, "emergency_stop", faults),
+            belt_run: pin_table(&mut top, "belt_run", faults),
             gates: gates(&mut top, faults),
             routes: routes(&mut top, faults),
         };
@@ -111,7 +158,10 @@ fn camera(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawCamera {
         width_px: section.number("width_px", (16.0, 16_384.0), faults),
         height_px: section.number("height_px", (16.0, 16_384.0), faults),
         rate_hz: section.number("rate_hz", (1.0, 1_000.0), faults),
-        view_mm: section.pair("view_mm", MM, faults),
+        view_mm: section.array("view_mm", MM, faults),
+        max_loss_ms: section.number_or("max_loss_ms", 5_000.0, (1_000.0, 600_000.0), faults),
+        min_sharpness: section.number_or("min_sharpness", 0.3, (0.0, 1.0), faults),
+        max_clipped: section.number_or("max_clipped", 0.9, (0.0, 1.0), faults),
         controls: optional(&mut section, "controls", faults)
             .map(|mut controls| controls.integers(faults))
             .unwrap_or_default(),
@@ -155,6 +205,24 @@ fn belt(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawBelt {
     };
     section.finish(faults);
     belt
+}
+
+fn detection(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawDetection {
+    let has_belt = section.has("belt_px");
+    let belt_px = has_belt.then(|| section.array("belt_px", (0.0, 16_384.0), faults));
+    let mut number = |key, range| {
+        let there = section.has(key);
+        let field = there.then(|| section.number(key, range, faults));
+        field.flatten().map(|f| f.value)
+    };
+    let detection = RawDetection {
+        belt_px: belt_px.flatten(),
+        min_area_mm2: number("min_area_mm2", (1.0, 1e6)),
+        shadow_share: number("shadow_share", (0.01, 0.99)),
+        neck_share: number("neck_share", (0.01, 0.99)),
+    };
+    section.finish(faults);
+    detection
 }
 
 /// Faster than this times its nominal speed, a belt runs away, unless the profile says otherwise.
@@ -228,6 +296,63 @@ fn pin(section: &mut Section<'_>, faults: &mut Faults<'_>) -> RawPin {
     }
 }
 
+/// A table that holds nothing but a pin.
+fn pin_table(top: &mut Section<'_>, key: &str, faults: &mut Faults<'_>) -> Option<RawPin> {
+    let mut section = optional(top, key, faults)?;
+    let pin = pin(&mut section, faults);
+    section.finish(faults);
+    Some(pin)
+}
+
+/// As [`pin_table`], for one that must be there.
+fn pin_needed(top: &mut Section<'_>, key: &str, faults: &mut Faults<'_>) -> Option<RawPin> {
+    let mut section = top.section(key, faults)?;
+    let pin = pin(&mut section, faults);
+    section.finish(faults);
+    Some(pin)
+}
+
+fn drive(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<RawDrive> {
+    let kind = match section.optional_string("kind", faults) {
+        Found::Absent => return Some(RawDrive::Pulse(pin(section, faults))),
+        found => found.into_option()?,
+    };
+    Some(match kind.value.as_str() {
+        "pulse" => RawDrive::Pulse(pin(section, faults)),
+        "paddle" => RawDrive::Paddle {
+            open: pin_needed(section, "open", faults),
+            close: pin_needed(section, "close", faults),
+            stroke_ms: section.number("stroke_ms", (1.0, 5_000.0), faults),
+        },
+        "stepper" => RawDrive::Stepper {
+            step: pin_needed(section, "step", faults),
+            direction: pin_needed(section, "direction", faults),
+            enable: pin_table(section, "enable", faults),
+            steps: section.number("steps", (1.0, 100_000.0), faults),
+            steps_hz: section.number("steps_hz", (1.0, 5_000.0), faults),
+        },
+        "servo" => RawDrive::Servo {
+            pwm: pwm(section, faults),
+            closed_us: section.number("closed_us", (100.0, 20_000.0), faults),
+            open_us: section.number("open_us", (100.0, 20_000.0), faults),
+            period_us: section.number_or("period_us", 20_000.0, (1_000.0, 50_000.0), faults),
+        },
+        _ => return known(None, "kind", Drive::NAMES, kind.line, faults),
+    })
+}
+
+fn pwm(gate: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<RawPwm> {
+    let mut section = gate.section("pwm", faults)?;
+    let pwm = RawPwm {
+        section: section.title().to_owned(),
+        line_number: section.line(),
+        chip: section.string("chip", faults),
+        channel: section.number("channel", (0.0, 63.0), faults),
+    };
+    section.finish(faults);
+    Some(pwm)
+}
+
 fn gates(top: &mut Section<'_>, faults: &mut Faults<'_>) -> Vec<RawGate> {
     if !top.has("gates") {
         faults.add(top.line(), Problem::NoGates);
@@ -245,7 +370,8 @@ fn gates(top: &mut Section<'_>, faults: &mut Faults<'_>) -> Vec<RawGate> {
 
 fn gate(name: String, mut section: Section<'_>, faults: &mut Faults<'_>) -> RawGate {
     let gate = RawGate {
-        pin: pin(&mut section, faults),
+        line_number: section.line(),
+        drive: drive(&mut section, faults),
         distance_mm: section.number("distance_mm", MM, faults),
         window_mm: section.number_or("window_mm", 40.0, MM, faults),
         opening_lead_ms: section.number("opening_lead_ms", MS, faults),

@@ -65,6 +65,14 @@ impl<'t> Section<'t> {
         &self.name
     }
 
+    /// The name of a table below this one, as it would stand in the file.
+    fn title_of(&self, key: &str) -> String {
+        match self.name.strip_suffix(']') {
+            Some(prefix) => format!("{prefix}.{key}]"),
+            None => format!("[{key}]"),
+        }
+    }
+
     pub(crate) fn line(&self) -> usize {
         self.line
     }
@@ -140,13 +148,13 @@ impl<'t> Section<'t> {
         self.table.keys().any(|k| k.as_ref() == key)
     }
 
-    /// Two positive lengths, `[a, b]`.
-    pub(crate) fn pair(
+    /// So many numbers within `min..=max`, `[a, b, ..]`, that must be there.
+    pub(crate) fn array<const N: usize>(
         &mut self,
         key: &str,
         (min, max): (f64, f64),
         faults: &mut Faults<'_>,
-    ) -> Option<Field<[f64; 2]>> {
+    ) -> Option<Field<[f64; N]>> {
         let Some(value) = self.take(key) else {
             self.missing(key, faults);
             return None;
@@ -156,11 +164,15 @@ impl<'t> Section<'t> {
             .get_ref()
             .as_array()
             .and_then(|a| a.iter().map(|v| as_number(v.get_ref())).collect());
-        let Some(&[a, b]) = numbers.as_deref() else {
-            faults.add(line, wrong(key, "two numbers, [a, b]"));
+        let Some(numbers) = numbers.and_then(|n| <[f64; N]>::try_from(n).ok()) else {
+            let expected = match N {
+                2 => "two numbers, [a, b]",
+                _ => "four numbers, [a, b, c, d]",
+            };
+            faults.add(line, wrong(key, expected));
             return None;
         };
-        for value in [a, b] {
+        for value in numbers {
             if !(min..=max).contains(&value) {
                 let key = key.to_owned();
                 faults.add(
@@ -176,7 +188,7 @@ impl<'t> Section<'t> {
             }
         }
         Some(Field {
-            value: [a, b],
+            value: numbers,
             line,
         })
     }
@@ -228,7 +240,7 @@ impl<'t> Section<'t> {
         };
         let line = faults.line_of(value.span().start);
         match value.into_inner() {
-            DeValue::Table(table) => Some(Section::new(&format!("[{key}]"), line, table)),
+            DeValue::Table(table) => Some(Section::new(&self.title_of(key), line, table)),
             _ => {
                 faults.add(line, wrong(key, "a table"));
                 None
@@ -238,7 +250,6 @@ impl<'t> Section<'t> {
 
     /// Every table below this one, by name, in the order of the file.
     pub(crate) fn sections(&mut self, faults: &mut Faults<'_>) -> Vec<(String, Section<'t>)> {
-        let prefix = self.name.trim_matches(['[', ']']).to_owned();
         let mut found = Vec::new();
         for (key, value) in std::mem::take(&mut self.table) {
             let start = key.span().start;
@@ -246,7 +257,7 @@ impl<'t> Section<'t> {
             let name = key.into_inner().into_owned();
             match value.into_inner() {
                 DeValue::Table(table) => {
-                    let title = format!("[{prefix}.{name}]");
+                    let title = self.title_of(&name);
                     found.push((start, name, Section::new(&title, line, table)));
                 }
                 _ => faults.add(line, wrong(&name, "a table")),

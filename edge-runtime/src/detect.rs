@@ -261,7 +261,7 @@ fn decode(file: &Path) -> Result<RgbImage> {
 }
 
 fn config(args: &Args, size: (u32, u32)) -> Result<DetectorConfig> {
-    let (mm_per_px, direction) = match (&args.board, args.mm_per_px) {
+    let default = match (&args.board, args.mm_per_px) {
         (Some(path), _) => {
             let board = Profile::open(path)?;
             let camera = board.camera();
@@ -276,22 +276,19 @@ fn config(args: &Args, size: (u32, u32)) -> Result<DetectorConfig> {
                     size.1
                 );
             }
-            let [width_mm, height_mm] = camera.view_mm;
-            let scale = [width_mm / f64::from(size.0), height_mm / f64::from(size.1)];
-            (scale, board.belt().direction)
+            DetectorConfig::of_board(&board)
         }
-        (None, Some(mm)) => (
-            [mm; 2],
-            match args.belt_runs {
+        (None, Some(mm)) => {
+            let direction = match args.belt_runs {
                 Runs::Horizontal => Direction::LeftToRight,
                 Runs::Vertical => Direction::TopToBottom,
-            },
-        ),
+            };
+            DetectorConfig::new([mm; 2], direction)
+        }
         (None, None) => bail!("--board or --mm-per-px is needed"),
     };
-    let default = DetectorConfig::new(mm_per_px, direction);
     Ok(DetectorConfig {
-        belt: args.belt_area,
+        belt: args.belt_area.or(default.belt),
         min_area_mm2: args.min_area_mm2.unwrap_or(default.min_area_mm2),
         close_mm: args.close_mm.unwrap_or(default.close_mm),
         open_mm: args.open_mm.unwrap_or(default.open_mm),

@@ -1,16 +1,20 @@
 //! `edge-runtime doctor`: whether this machine has what a board file asks for.
 
 use crate::actuate::gpio::{find, not_found};
-use crate::capture::v4l2::V4l2Camera;
+use crate::actuate::pwm;
+use crate::capture::convert::{self, Pixels};
+use crate::capture::v4l2::{Stamp, V4l2Camera};
 use crate::capture::{Frame, FrameSource};
 use crate::clock::Clock;
 use crate::line::Event;
+use crate::line::geometry::PixelBox;
+use crate::recognise::quality::Quality;
 use crate::run::say;
 use crate::runtime::realtime;
 use anyhow::bail;
-use boards::{GpioLine, Profile, SIMULATED};
+use boards::{Camera, Drive, GpioLine, Profile, SIMULATED};
 use gpiocdev::chip::{Chip, chips};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Say what of a board is there, what is not, and what to do about it.
@@ -59,6 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     lines(&board, &mut report);
     stop_input(&board, &mut report);
     machine(&mut report);
+    conversion(board.camera(), &report);
     match report.faults {
         0 => Ok(()),
         1 => bail!("{}: 1 fault", args.board.display()),
@@ -111,6 +116,51 @@ fn camera(board: &Profile, report: &mut Report) {
         ));
     }
     report.good(&what);
+    stamps(&camera, report);
+    quality(&frame, wanted, report);
+}
+
+/// How sharp and how well exposed the whole picture is.
+fn quality(frame: &Frame, camera: &Camera, report: &mut Report) {
+    let all = PixelBox {
+        x0: 0,
+        y0: 0,
+        x1: camera.width_px,
+        y1: camera.height_px,
+    };
+    let Quality { sharpness, clipped } = Quality::of(&frame.image, all);
+    let percent = clipped * 100.0;
+    if clipped > camera.max_clipped {
+        let what = "of the picture is black or white: change light or exposure";
+        return report.fault(&format!("{percent:.0} % {what}"));
+    }
+    match sharpness {
+        Some(sharpness) => report.good(&format!(
+            "sharpness {sharpness:.2} (1 is the best, 0.25 the worst), {percent:.1} % clipped"
+        )),
+        None => report.note("nothing is in view by which sharpness could be told"),
+    }
+}
+
+/// When the picture was taken, as far as the driver tells.
+fn stamps(camera: &V4l2Camera, report: &mut Report) {
+    let (stamp, exposure_us) = camera.stamp();
+    let from = match stamp {
+        Stamp::Start => "the driver's, at the start of the exposure",
+        Stamp::End => "the driver's, at the end of the exposure",
+        Stamp::Arrival => {
+            return report.note("the driver's time stamps are of no use: frames are dated late");
+        }
+    };
+    match exposure_us {
+        Some(us) => report.good(&format!(
+            "frames' instants are {from}, moved to its middle by {:.1} ms",
+            us as f64 / 2000.0
+        )),
+        None => report.good(&format!(
+            "frames' instants are {from}; how long it exposes is not known or not fixed"
+        )),
+    }
 }
 
 fn lines(board: &Profile, report: &mut Report) {
@@ -128,27 +178,37 @@ fn lines(board: &Profile, report: &mut Report) {
             )),
         }
     }
-    let gates = board
-        .gates()
-        .iter()
-        .map(|g| (format!("gate {}", g.name), &g.line));
+    let gates = board.gates().iter().flat_map(|gate| {
+        let pins = gate.drive.pins().into_iter();
+        pins.map(move |(role, pin)| (format!("gate {}, {role}", gate.name), &pin.line))
+    });
     let eyes = board
         .photo_eyes()
         .iter()
         .map(|e| (format!("photo-eye {}", e.name), &e.line.line));
-    let encoder = board
-        .encoder()
-        .map(|e| ("encoder".to_owned(), &e.line.line));
-    let stop = board
-        .emergency_stop()
-        .map(|s| ("emergency stop".to_owned(), &s.line));
-    for (name, line) in gates.chain(eyes).chain(encoder).chain(stop) {
+    let single = [
+        ("encoder", board.encoder().map(|e| &e.line)),
+        ("emergency stop", board.emergency_stop()),
+        ("belt_run", board.belt_run()),
+    ];
+    let single = single
+        .into_iter()
+        .filter_map(|(name, pin)| Some((name.to_owned(), &pin?.line)));
+    for (name, line) in gates.chain(eyes).chain(single) {
         match user_of(line) {
             Ok(None) => report.good(&format!("{name}: {line}, free")),
             Ok(Some(user)) => {
                 report.fault(&format!("{name}: {line} is held by {user}: end that first"))
             }
             Err(what) => report.fault(&format!("{name}: {line}: {what}")),
+        }
+    }
+    for gate in board.gates() {
+        if let Drive::Servo { pwm, .. } = &gate.drive {
+            match pwm::find(Path::new(pwm::CLASS), &pwm.chip) {
+                Ok(chip) => report.good(&format!("gate {}: {pwm}, {}", gate.name, chip.display())),
+                Err(what) => report.fault(&format!("gate {}: {pwm}: {what}", gate.name)),
+            }
         }
     }
 }
@@ -186,7 +246,7 @@ fn stop_input(board: &Profile, report: &mut Report) {
 }
 
 fn machine(report: &mut Report) {
-    let tried = std::thread::spawn(realtime::enter).join();
+    let tried = std::thread::spawn(|| realtime::enter(realtime::GATES)).join();
     match tried {
         Ok(Ok(())) => report.good("the gates' thread may have real-time priority"),
         Ok(Err(message)) => report.note(&message),
@@ -198,6 +258,22 @@ fn machine(report: &mut Report) {
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     report.good(&format!("{threads} CPUs; {}", cpu_features()));
+}
+
+/// How long it takes to make a picture of the board's size RGB, from every format.
+fn conversion(camera: &Camera, report: &Report) {
+    let size = (camera.width_px as usize, camera.height_px as usize);
+    let speeds: Vec<String> = Pixels::ALL
+        .into_iter()
+        .map(|pixels| {
+            let speed = convert::measure(pixels, size);
+            format!("{pixels:?} {:.2} ms ({:.0} MB/s)", speed.ms, speed.mb_s)
+        })
+        .collect();
+    report.good(&format!(
+        "a picture made RGB, in MB of RGB: {}",
+        speeds.join(", ")
+    ));
 }
 
 /// What makes the classifier fast.

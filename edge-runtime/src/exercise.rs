@@ -1,20 +1,27 @@
 //! `edge-runtime exercise`: moves one gate by hand.
 
-use crate::actuate::gpio::GpioPin;
-use crate::actuate::{Gates, PinGates};
+use crate::actuate::{BoardGates, Gates, open};
+use crate::clock::Clock;
+use crate::keeper::Keeper as _;
+use crate::keeper::guardian::Guardian;
 use crate::line::Event;
 use crate::run::say;
+use crate::runtime::realtime;
+use crate::runtime::switchboard::Switchboard;
+use crate::runtime::watch::Watch;
 use crate::sense::Sensors;
+use crate::timing::Timing;
 use anyhow::{Context, bail};
 use boards::{Gate, Profile};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 /// Open and close one gate, to see that it is wired as the board file says.
 ///
-/// It asks first. The emergency stop, Ctrl-C and SIGTERM close the gate.
+/// It asks first, and says afterwards how exactly the output was switched. The emergency stop, Ctrl-C and SIGTERM close the gate.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   edge-runtime exercise --board boards/profiles/raspberry-pi-4.toml --gate kitchen --times 3")]
@@ -29,15 +36,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MS")]
     on_ms: Option<f64>,
     /// How often
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     times: u32,
+    /// Between two times, at least
+    #[arg(long, default_value_t = 500.0, value_name = "MS")]
+    pause_ms: f64,
     /// Do not ask
     #[arg(long)]
     yes: bool,
 }
 
-/// Between two times, at least.
-const PAUSE: Duration = Duration::from_millis(500);
+/// A firing is planned so long before it begins.
+const AHEAD_US: i64 = 20_000;
+/// More firings than these are only summed up.
+const TOLD_SINGLY: u32 = 20;
 /// Signals and the emergency stop are looked at this often.
 const STEP: Duration = Duration::from_millis(10);
 
@@ -70,35 +82,75 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut sensors =
         crate::open_sensors(&board).map_err(|list| anyhow::anyhow!(list.join("; ")))?;
-    let pin = GpioPin::open(gate).map_err(anyhow::Error::msg)?;
-    let mut gates = PinGates::new(vec![pin]);
+    let mut guarded = Vec::new();
+    let actuator = open::actuator(gate, &mut guarded).map_err(anyhow::Error::msg)?;
+    let mut gates = BoardGates::new(vec![actuator], None);
+    let mut guardian = Guardian::start(&guarded).map_err(anyhow::Error::msg)?;
     let mut guard = Guard {
         sensors: sensors.as_mut(),
+        guardian: &mut guardian,
         stop: &stop,
     };
-    guard.wait(Duration::ZERO)?;
-    for n in 1..=args.times {
-        gates.set(0, true)?;
-        let open = gates.is_on(0)?;
-        let waited = guard.wait(Duration::from_micros((on_ms * 1000.0) as u64));
-        gates.set(0, false)?;
-        let closed = !gates.is_on(0)?;
-        waited?;
-        if !(open && closed) {
-            bail!("gate {}: its output is not what it was set to", gate.name);
+    guard.wait_until(0)?;
+    let on_us = (on_ms * 1000.0).round() as i64;
+    let pause_us = (args.pause_ms.max(gate.min_gap_ms) * 1000.0).round() as i64;
+    let result = fire(gate, &mut gates, &mut guard, (args.times, on_us, pause_us));
+    guardian.ending();
+    result
+}
+
+/// Fires as `run` does, through the switchboard, and says how exactly that went.
+fn fire(
+    gate: &Gate,
+    gates: &mut dyn Gates,
+    guard: &mut Guard<'_>,
+    (times, on_us, pause_us): (u32, i64, i64),
+) -> anyhow::Result<()> {
+    let clock = Clock::Monotonic;
+    let stop = Arc::clone(guard.stop);
+    let watch = Watch::new(&stop, &clock);
+    let switchboard = Switchboard::new(vec![(gate.max_on_ms * 1000.0).round() as i64]);
+    let (movements, moved) = sync_channel(2 * times as usize);
+    std::thread::scope(|scope| {
+        let (clock, watch, switchboard) = (&clock, &watch, &switchboard);
+        let gate_thread = scope.spawn(move || {
+            if let Err(message) = realtime::enter(realtime::GATES) {
+                eprintln!("note: {message}");
+            }
+            switchboard.run(gates, &movements, clock, watch)
+        });
+        let mut fire_all = || -> anyhow::Result<()> {
+            for n in 1..=times {
+                let begin_us = clock.now_us() + AHEAD_US;
+                switchboard.fire(0, begin_us, begin_us + on_us)?;
+                guard.wait_until(begin_us + on_us + AHEAD_US)?;
+                if times <= TOLD_SINGLY {
+                    let on_ms = on_us as f64 / 1000.0;
+                    say(&format!("{n}: gate {} was open for {on_ms} ms", gate.name));
+                }
+                guard.wait_until(begin_us + on_us + pause_us)?;
+            }
+            Ok(())
+        };
+        let fired = fire_all();
+        guard.stop.store(true, Ordering::Release);
+        switchboard.wake();
+        match gate_thread.join() {
+            Ok(result) => result?,
+            Err(_) => bail!("the gates' thread broke down; see above"),
         }
-        say(&format!("{n}: gate {} was open for {on_ms} ms", gate.name));
-        if n < args.times {
-            guard.wait(PAUSE.max(Duration::from_micros((gate.min_gap_ms * 1000.0) as u64)))?;
-        }
-    }
+        fired
+    })?;
+    let mut timing = Timing::default();
+    moved.try_iter().for_each(|movement| timing.add(&movement));
+    say(&format!("\n{}", timing.text()));
     Ok(())
 }
 
 fn agreed(gate: &Gate, times: u32, on_ms: f64) -> anyhow::Result<bool> {
     say(&format!(
-        "Gate {} ({}) will open {times} times for {on_ms} ms. Hands and tools away from it!\nType yes to go on:",
-        gate.name, gate.line
+        "Gate {} will open {times} times for {on_ms} ms. Hands and tools away from it!\nType yes to go on:",
+        gate.name
     ));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
@@ -108,23 +160,25 @@ fn agreed(gate: &Gate, times: u32, on_ms: f64) -> anyhow::Result<bool> {
 /// Waits, unless something speaks against going on.
 struct Guard<'a> {
     sensors: &'a mut dyn Sensors,
-    stop: &'a AtomicBool,
+    guardian: &'a mut Guardian,
+    stop: &'a Arc<AtomicBool>,
 }
 
 impl Guard<'_> {
-    fn wait(&mut self, time: Duration) -> anyhow::Result<()> {
-        let end = Instant::now() + time;
+    fn wait_until(&mut self, end_us: i64) -> anyhow::Result<()> {
         let mut events = Vec::new();
         loop {
-            let left = end.saturating_duration_since(Instant::now());
+            let left_us = end_us - Clock::Monotonic.now_us();
+            let left = Duration::from_micros(u64::try_from(left_us).unwrap_or(0));
             self.sensors.poll(left.min(STEP), &mut events)?;
+            self.guardian.well().map_err(anyhow::Error::msg)?;
             if self.stop.load(Ordering::Acquire) {
-                bail!("ended by a signal; the gate is closed");
+                bail!("ended by a signal or an error; the gate is closed");
             }
             if events.drain(..).any(|e| matches!(e, Event::Stop { .. })) {
                 bail!("the emergency stop is pressed, or its wire is cut; the gate is closed");
             }
-            if left.is_zero() {
+            if left_us <= 0 {
                 return Ok(());
             }
         }

@@ -5,16 +5,20 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod actuate;
+mod calibrate;
 mod capture;
 mod classify;
 mod clock;
 mod detect;
 mod doctor;
 mod exercise;
+mod inputs;
 mod journal;
+mod keeper;
 mod line;
 mod memory;
 mod observe;
+mod off;
 mod recognise;
 mod replay;
 mod run;
@@ -23,9 +27,9 @@ mod sense;
 mod simulate;
 mod timing;
 
-use actuate::gpio::GpioPin;
+use actuate::BoardGates;
+use actuate::open::{Outputs, outputs};
 use actuate::recorded::RecordedPin;
-use actuate::{Gates, PinGates};
 use anyhow::bail;
 use boards::{Profile, SIMULATED};
 use capture::folder::FolderSource;
@@ -34,6 +38,9 @@ use capture::v4l2::V4l2Camera;
 use capture::{CaptureError, FrameSource};
 use clap::Parser;
 use clock::Clock;
+use keeper::guardian::{self, Guarded, Guardian};
+use keeper::systemd::Systemd;
+use keeper::watchdog::Watchdog;
 use sense::gpio::GpioSensors;
 use sense::{NoSensors, Sensors};
 use std::process::ExitCode;
@@ -55,6 +62,11 @@ enum Command {
     Detect(detect::Args),
     Doctor(doctor::Args),
     Exercise(exercise::Args),
+    Calibrate(calibrate::Args),
+    Inputs(inputs::Args),
+    Off(off::Args),
+    #[command(hide = true)]
+    Guard(guardian::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +78,10 @@ fn main() -> ExitCode {
         Command::Detect(args) => detect::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Exercise(args) => exercise::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
+        Command::Inputs(args) => inputs::run(&args),
+        Command::Off(args) => off::run(&args),
+        Command::Guard(args) => guardian::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,13 +100,16 @@ fn run_on_board(args: &run::Args) -> anyhow::Result<()> {
         open_sensors(&plan.board),
         open_gates(&plan.board, args),
     ) {
-        (Ok(mut camera), Ok(mut sensors), Ok(mut gates)) => run::run(
-            args,
-            plan,
-            camera.as_mut(),
-            sensors.as_mut(),
-            gates.as_mut(),
-        ),
+        (Ok(mut camera), Ok(mut sensors), Ok(mut outputs)) => {
+            let guarded = &outputs.guarded;
+            let devices = run::Devices {
+                camera: camera.as_mut(),
+                sensors: sensors.as_mut(),
+                gates: &mut outputs.gates,
+                keepers: &|| keepers(guarded, args),
+            };
+            run::run(args, plan, devices)
+        }
         (camera, sensors, gates) => {
             let camera = camera.err().map(|e| vec![e.to_string()]);
             let missing = [camera, sensors.err(), gates.err()];
@@ -124,32 +143,40 @@ fn open_camera(board: &Profile, args: &run::Args) -> Result<Box<dyn FrameSource>
     Ok(Box::new(Reopening::new(Box::new(open), clock)?))
 }
 
-fn open_sensors(board: &Profile) -> Result<Box<dyn Sensors>, Vec<String>> {
-    let has_sensors = board.encoder().is_some()
-        || board.emergency_stop().is_some()
-        || !board.photo_eyes().is_empty();
-    if !has_sensors {
-        return Ok(Box::new(NoSensors));
-    }
-    Ok(Box::new(GpioSensors::open(board, Clock::Monotonic)?))
+fn has_sensors(board: &Profile) -> bool {
+    board.encoder().is_some() || board.emergency_stop().is_some() || !board.photo_eyes().is_empty()
 }
 
-fn open_gates(board: &Profile, args: &run::Args) -> Result<Box<dyn Gates>, Vec<String>> {
+fn open_sensors(board: &Profile) -> Result<Box<dyn Sensors>, Vec<String>> {
+    if has_sensors(board) {
+        Ok(Box::new(GpioSensors::open(board, Clock::Monotonic)?))
+    } else {
+        Ok(Box::new(NoSensors))
+    }
+}
+
+fn open_gates(board: &Profile, args: &run::Args) -> Result<Outputs, Vec<String>> {
     if args.dry_run {
         let (pins, _) = RecordedPin::row(board.gates().len(), &Clock::Monotonic);
-        return Ok(Box::new(PinGates::new(pins)));
+        return Ok(Outputs {
+            gates: BoardGates::of_pins(pins),
+            guarded: Vec::new(),
+        });
     }
-    let mut pins = Vec::new();
-    let mut missing = Vec::new();
-    for gate in board.gates() {
-        match GpioPin::open(gate) {
-            Ok(pin) => pins.push(pin),
-            Err(error) => missing.push(error),
-        }
+    outputs(board)
+}
+
+/// Who acts when the program cannot.
+fn keepers(guarded: &[Guarded], args: &run::Args) -> Result<run::Keepers, String> {
+    let mut keepers = run::Keepers::new();
+    if !guarded.is_empty() {
+        keepers.push(Box::new(Guardian::start(guarded)?));
     }
-    if missing.is_empty() {
-        Ok(Box::new(PinGates::new(pins)))
-    } else {
-        Err(missing)
+    if let Some(systemd) = Systemd::from_environment()? {
+        keepers.push(Box::new(systemd));
     }
+    if let Some(device) = &args.watchdog {
+        keepers.push(Box::new(Watchdog::open(device)?));
+    }
+    Ok(keepers)
 }

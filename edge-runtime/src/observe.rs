@@ -1,6 +1,7 @@
 //! What can be seen of a running line from outside.
 
 use crate::line::Command;
+use crate::recognise::NoScores;
 use crate::timing::Movement;
 
 /// Is told what happens. Calls must be quick: they hold up the line.
@@ -17,6 +18,6 @@ pub(crate) trait Observer: Send {
     /// A frame was handled, and so many before it were dropped since the one before.
     fn framed(&mut self, dropped: u64);
 
-    /// A view could not be classified.
-    fn failed(&mut self, message: &str);
+    /// A view was not classified.
+    fn failed(&mut self, why: &NoScores);
 }

@@ -1,23 +1,37 @@
 //! What says how a view of an item scores.
 
+pub(crate) mod quality;
+
 use crate::capture::Frame;
 use crate::line::geometry::PixelBox;
 use inference::Classifier;
 use models::{Region, RgbView};
 use std::time::{Duration, Instant};
 
+/// Why a view has no scores, and does not vote.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoScores {
+    #[error("it is blurred")]
+    Blurred,
+    #[error("it is overexposed or underexposed")]
+    BadlyExposed,
+    /// The classifier's own words.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Gives scores to views. Implemented by the classifier, and by oracles in tests.
 pub(crate) trait Recognise: Send {
     /// Scores per item (of the bundle) of what is in `area`, into `scores`; they are left empty on failure.
     ///
     /// # Errors
-    /// A sentence about why there are none.
+    /// Why there are none.
     fn scores(
         &mut self,
         frame: &Frame,
         area: PixelBox,
         scores: &mut Vec<f32>,
-    ) -> Result<(), String>;
+    ) -> Result<(), NoScores>;
 }
 
 impl Recognise for Classifier {
@@ -26,10 +40,11 @@ impl Recognise for Classifier {
         frame: &Frame,
         area: PixelBox,
         scores: &mut Vec<f32>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NoScores> {
         scores.clear();
         let image = &frame.image;
-        let view = RgbView::new(image, image.width(), image.height()).map_err(|e| e.to_string())?;
+        let view = RgbView::new(image, image.width(), image.height())
+            .map_err(|e| NoScores::Failed(e.to_string()))?;
         let region = Region {
             x: area.x0,
             y: area.y0,
@@ -38,7 +53,7 @@ impl Recognise for Classifier {
         };
         let verdict = self
             .classify(view, Some(region))
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| NoScores::Failed(e.to_string()))?;
         scores.extend_from_slice(&verdict.item_scores);
         Ok(())
     }
@@ -48,7 +63,7 @@ impl Recognise for Classifier {
 pub(crate) struct Nobody;
 
 impl Recognise for Nobody {
-    fn scores(&mut self, _: &Frame, _: PixelBox, scores: &mut Vec<f32>) -> Result<(), String> {
+    fn scores(&mut self, _: &Frame, _: PixelBox, scores: &mut Vec<f32>) -> Result<(), NoScores> {
         scores.clear();
         Ok(())
     }
@@ -72,7 +87,7 @@ impl Recognise for Slowed<'_> {
         frame: &Frame,
         area: PixelBox,
         scores: &mut Vec<f32>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NoScores> {
         let begin = Instant::now();
         let result = self.inner.scores(frame, area, scores);
         std::thread::sleep(self.at_least.saturating_sub(begin.elapsed()));

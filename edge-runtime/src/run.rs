@@ -4,11 +4,13 @@ use crate::actuate::Gates;
 use crate::capture::FrameSource;
 use crate::clock::Clock;
 use crate::journal::{JournalArgs, JournaledLine};
+use crate::keeper::Keeper;
 use crate::line::detect::{Detector, DetectorConfig};
-use crate::line::geometry::Geometry;
 use crate::line::route;
 use crate::line::{Command, End, Line, LineConfig, Reason, Routes};
 use crate::observe::Observer;
+use crate::recognise::NoScores;
+use crate::recognise::quality::{Limits, Selective};
 use crate::runtime::Runtime;
 use crate::sense::Sensors;
 use crate::timing::{Movement, Timing};
@@ -44,6 +46,9 @@ pub(crate) struct Args {
     /// Take the frames from the pictures in this folder instead of the camera
     #[arg(long, value_name = "DIR", requires = "dry_run")]
     pub(crate) frames: Option<PathBuf>,
+    /// Restart the machine when the program hangs: its watchdog, as /dev/watchdog
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) watchdog: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) journal: JournalArgs,
     /// Threads of the classifier
@@ -61,7 +66,7 @@ struct Journal {
     rejected: BTreeMap<Reason, u64>,
     frames: u64,
     dropped: u64,
-    failed: u64,
+    failed: BTreeMap<&'static str, u64>,
     timing: Timing,
 }
 
@@ -108,10 +113,16 @@ impl Observer for Journal {
         self.dropped += dropped;
     }
 
-    fn failed(&mut self, message: &str) {
-        self.failed += 1;
-        if self.failed == 1 {
-            eprintln!("warning: a view could not be classified: {message}");
+    fn failed(&mut self, why: &NoScores) {
+        let kind = match why {
+            NoScores::Blurred => "blurred",
+            NoScores::BadlyExposed => "badly exposed",
+            NoScores::Failed(_) => "not to be classified",
+        };
+        let count = self.failed.entry(kind).or_default();
+        *count += 1;
+        if *count == 1 {
+            eprintln!("warning: a view was not classified: {why}");
         }
     }
 }
@@ -119,11 +130,13 @@ impl Observer for Journal {
 impl Journal {
     fn summary(&self) {
         say(&format!(
-            "\n{} frames, {} of them dropped; {} views could not be classified",
+            "\n{} frames, {} of them dropped",
             self.frames + self.dropped,
-            self.dropped,
-            self.failed
+            self.dropped
         ));
+        for (kind, n) in &self.failed {
+            say(&format!("{n:>7}  views {kind}"));
+        }
         for (category, n) in &self.sorted {
             say(&format!("{n:>7}  {}", self.categories[*category]));
         }
@@ -176,14 +189,20 @@ pub(crate) fn open_bundle(file: &Path) -> anyhow::Result<Bundle> {
     })
 }
 
+/// Whoever is to be told that all is well.
+pub(crate) type Keepers = Vec<Box<dyn Keeper>>;
+
+/// The parts of the machine that sort.
+pub(crate) struct Devices<'a> {
+    pub(crate) camera: &'a mut dyn FrameSource,
+    pub(crate) sensors: &'a mut dyn Sensors,
+    pub(crate) gates: &'a mut dyn Gates,
+    /// Called when sorting begins: a watchdog does not wait for the classifier to be loaded.
+    pub(crate) keepers: &'a dyn Fn() -> Result<Keepers, String>,
+}
+
 /// Sorts until the frames end, a signal comes or something fails.
-pub(crate) fn run(
-    args: &Args,
-    plan: Plan,
-    source: &mut dyn FrameSource,
-    sensors: &mut dyn Sensors,
-    gates: &mut dyn Gates,
-) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args, plan: Plan, devices: Devices<'_>) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))
@@ -191,29 +210,30 @@ pub(crate) fn run(
     }
     let mut classifier = Classifier::new(&plan.bundle, args.threads)
         .with_context(|| args.bundle.display().to_string())?;
-    let geometry = Geometry::new(&plan.board);
+    let mut recognise = Selective::new(&mut classifier, Limits::new(plan.board.camera()));
     let journal = Mutex::new(Journal {
         categories: plan.bundle.manifest.labels.categories().to_vec(),
         gates: plan.board.gates().iter().map(|g| g.name.clone()).collect(),
         ..Journal::default()
     });
     let line = Line::new(LineConfig::new(&plan.board, plan.routes));
+    let mut keepers = (devices.keepers)().map_err(anyhow::Error::msg)?;
     let runtime = Runtime {
-        source,
-        sensors,
-        gates,
+        source: devices.camera,
+        sensors: devices.sensors,
+        gates: devices.gates,
         max_on_us: max_on_us(&plan.board),
-        detector: Detector::new(DetectorConfig::new(
-            geometry.mm_per_px(),
-            plan.board.belt().direction,
-        )),
+        max_loss_us: max_loss_us(&plan.board),
+        keepers: &mut keepers,
+        detector: Detector::new(DetectorConfig::of_board(&plan.board)),
         line: JournaledLine::new(line, args.journal.open(false)?),
-        recognise: &mut classifier,
+        recognise: &mut recognise,
         observer: &journal,
         clock: Clock::Monotonic,
     };
     say("running; Ctrl-C ends it");
     let result = runtime.run(&stop);
+    keepers.iter_mut().for_each(|keeper| keeper.ending());
     let journal = journal.into_inner().unwrap_or_else(PoisonError::into_inner);
     journal.summary();
     result
@@ -228,4 +248,9 @@ pub(crate) fn say(line: &str) {
 pub(crate) fn max_on_us(board: &Profile) -> Vec<i64> {
     let us = |ms: f64| (ms * 1000.0).round() as i64;
     board.gates().iter().map(|g| us(g.max_on_ms)).collect()
+}
+
+/// For how long the board may be without a picture.
+pub(crate) fn max_loss_us(board: &Profile) -> i64 {
+    (board.camera().max_loss_ms * 1000.0).round() as i64
 }

@@ -1,28 +1,36 @@
-//! Runs the line in real time: five threads around the pure state machine.
+//! Runs the line in real time: threads around the pure state machine.
 //!
 //! ```text
-//! capture ──newest frame──▶ line ──views──▶ classifier
-//!                            ▲ │                │
-//!                            │ └──firings──▶ gates
-//!                            ├──────scores──────┘
-//!              sensors ──────┘
+//! capture ──newest frame──▶ detector ──▶ line ──views──▶ classifier
+//!                                        ▲ │                │
+//!                                        │ └──firings──▶ gates
+//!                                        ├──────scores──────┘
+//!                          sensors ──────┘
 //! ```
 //!
 //! - The newest frame wins: a frame that has not been looked at when the next comes is dropped and
 //!   counted. Views wait in a queue of two, which the line itself never overfills.
+//! - The line's thread does nothing that takes long, so that firings are released in time however
+//!   long detecting and classifying take.
 //! - Gates are switched at absolute times by a thread that does nothing else, and that switches a
 //!   gate off after its longest time whatever the line says.
+//! - A thread of its own sees whether the others make progress, and tells the keepers: the outputs'
+//!   guardian, systemd, a watchdog.
 //! - When anything ends (a signal, an error, a panic in any thread), everything ends, and the gates
 //!   are switched off first.
 
+mod frames;
+mod halt;
 mod inbox;
 pub(crate) mod realtime;
-mod switchboard;
+pub(crate) mod switchboard;
+pub(crate) mod watch;
 
 use crate::actuate::Gates;
 use crate::capture::{CaptureError, Frame, FrameSource};
 use crate::clock::Clock;
 use crate::journal::JournaledLine;
+use crate::keeper::Keeper;
 use crate::line::detect::Detector;
 use crate::line::geometry::PixelBox;
 use crate::line::{Command, Event};
@@ -31,6 +39,8 @@ use crate::recognise::Recognise;
 use crate::sense::Sensors;
 use crate::timing::Movement;
 use anyhow::{anyhow, bail};
+use frames::Frames;
+use halt::{Cause, Halt};
 use inbox::{Inbox, Input};
 use models::RgbView;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +48,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use switchboard::Switchboard;
+use watch::{Part, Watch};
 
 /// What runs.
 pub(crate) struct Runtime<'a> {
@@ -46,6 +57,10 @@ pub(crate) struct Runtime<'a> {
     pub(crate) gates: &'a mut dyn Gates,
     /// Longest time each gate may be on.
     pub(crate) max_on_us: Vec<i64>,
+    /// Without a picture for longer than this, everything stops.
+    pub(crate) max_loss_us: i64,
+    /// Who is told that all is well.
+    pub(crate) keepers: &'a mut [Box<dyn Keeper>],
     pub(crate) detector: Detector,
     pub(crate) line: JournaledLine,
     pub(crate) recognise: &'a mut dyn Recognise,
@@ -57,13 +72,15 @@ pub(crate) struct Runtime<'a> {
 const TICK: Duration = Duration::from_millis(5);
 /// The sensors' thread looks up this often even if nothing is said.
 const SENSE: Duration = Duration::from_millis(50);
+/// The detector's thread looks up this often even if no frame comes.
+const IDLE: Duration = Duration::from_millis(100);
 /// Without a frame for this long the camera counts as lost.
 const CAMERA_TIMEOUT_US: i64 = 1_000_000;
 /// Views that wait to be classified or are being classified.
 const VIEWS: usize = 2;
-/// Frames in use at the same time at the most: one being taken, one waiting, one being looked at,
-/// and those whose views are being classified.
-const FRAMES: usize = 3 + VIEWS;
+/// Frames in use at the same time at the most: one being taken, one waiting, one being looked at, one
+/// waiting for the line, one in the line, and those whose views are being classified.
+const FRAMES: usize = 5 + VIEWS;
 
 /// Movements of gates that wait to be reported.
 const MOVEMENTS: usize = 1024;
@@ -85,6 +102,7 @@ struct View {
 /// Sets the flag that ends everything, also when its thread panics.
 struct EndAll<'a> {
     stop: &'a AtomicBool,
+    frames: &'a Frames,
     inbox: &'a Inbox,
     switchboard: &'a Switchboard,
 }
@@ -93,6 +111,7 @@ impl Drop for EndAll<'_> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         self.switchboard.wake();
+        self.frames.wake();
         self.inbox.wake();
     }
 }
@@ -108,66 +127,101 @@ impl Runtime<'_> {
             sensors,
             gates,
             max_on_us,
+            max_loss_us,
+            keepers,
             mut detector,
             mut line,
             recognise,
             observer,
             clock,
         } = self;
-        let inbox = Inbox::new(FRAMES);
+        let frames = Frames::new(FRAMES);
+        let inbox = Inbox::new();
         let switchboard = Switchboard::new(max_on_us);
         let (views, views_in) = sync_channel(VIEWS);
         let (movements, moved) = sync_channel(MOVEMENTS);
         note(realtime::lock_memory());
         let end = &|| EndAll {
             stop,
+            frames: &frames,
             inbox: &inbox,
             switchboard: &switchboard,
         };
-        let looks = Looks {
+        let watch = Watch::new(stop, &clock);
+        let halt = Halt::new(&inbox, &switchboard);
+        let line_loop = LineLoop {
             moved,
+            frames: &frames,
             inbox: &inbox,
             switchboard: &switchboard,
             observer,
             clock: &clock,
-            stop,
+            watch: &watch,
         };
         std::thread::scope(|scope| {
             let (switchboard, clock) = (&switchboard, &clock);
+            let (frames, inbox, watch, halt) = (&frames, &inbox, &watch, &halt);
+            let watch_thread = scope.spawn(move || {
+                let _end = end();
+                watch.run(keepers)
+            });
             let gate_thread = scope.spawn(move || {
                 let _end = end();
-                note(realtime::enter());
-                switchboard.run(gates, &movements, clock, stop)
+                note(realtime::enter(realtime::GATES));
+                switchboard.run(gates, &movements, clock, watch)
             });
             let capture_thread = scope.spawn(|| {
                 let _end = end();
-                capture(source, &inbox, clock, stop)
+                let camera = Camera {
+                    frames,
+                    inbox,
+                    halt,
+                    clock,
+                    max_loss_us,
+                };
+                camera.run(source, watch)
+            });
+            let detector_thread = scope.spawn(|| {
+                let _end = end();
+                detect(&mut detector, frames, inbox, observer, clock, watch)
             });
             let sensor_thread = scope.spawn(|| {
                 let _end = end();
-                sense(sensors, &inbox, switchboard, stop)
+                sense(sensors, inbox, halt, watch)
             });
-            let inbox = &inbox;
             let classifier_thread = scope.spawn(move || {
                 let _end = end();
-                classify(recognise, &views_in, inbox, observer, clock);
+                classify(
+                    recognise,
+                    &views_in,
+                    (frames, inbox),
+                    observer,
+                    clock,
+                    watch,
+                );
             });
             // When the line ends it lets go of `views`, which ends the classifier's thread.
             let line_thread = scope.spawn(move || {
                 let _end = end();
-                let result = looks.run(&mut detector, &mut line, views);
+                // Where it is refused, the gates' thread has said so.
+                let _ = realtime::enter(realtime::LINE);
+                let result = line_loop.run(&mut line, views);
                 if let Err(error) = line.finish() {
                     eprintln!("warning: {error:#}");
                 }
                 result
             });
-            let results = [
+            let mut results = vec![
                 gate_thread.join().map(|r| r.map_err(Into::into)),
                 capture_thread.join(),
+                detector_thread.join(),
                 sensor_thread.join(),
                 classifier_thread.join().map(Ok),
                 line_thread.join(),
             ];
+            watch.ended();
+            watch_thread.thread().unpark();
+            results.push(watch_thread.join());
             let mut results = results.into_iter().map(|joined| {
                 joined.unwrap_or_else(|_| Err(anyhow!("a thread broke down; see above")))
             });
@@ -180,58 +234,107 @@ impl Runtime<'_> {
 fn sense(
     sensors: &mut dyn Sensors,
     inbox: &Inbox,
-    switchboard: &Switchboard,
-    stop: &AtomicBool,
+    halt: &Halt<'_>,
+    watch: &Watch<'_>,
 ) -> anyhow::Result<()> {
     let mut events = Vec::new();
-    while !stop.load(Ordering::Acquire) {
+    let mut begun = false;
+    while watch.goes_on(Part::Sensors) {
         sensors.poll(SENSE, &mut events)?;
+        if !std::mem::replace(&mut begun, true) {
+            // What speaks against it comes with the first news.
+            halt.release(Cause::EmergencyStop, watch.now_us());
+        }
         for event in events.drain(..) {
-            if matches!(event, Event::Stop { .. }) {
-                // At once, whatever the line is busy with; it says so too when it learns of it.
-                switchboard.all_off();
+            match event {
+                Event::Stop { t_us } => halt.stop(Cause::EmergencyStop, t_us),
+                Event::Resume { t_us } => halt.release(Cause::EmergencyStop, t_us),
+                event => inbox.put(event),
             }
-            inbox.put(event);
         }
     }
     Ok(())
 }
 
-fn capture(
-    source: &mut dyn FrameSource,
-    inbox: &Inbox,
-    clock: &Clock,
-    stop: &AtomicBool,
-) -> anyhow::Result<()> {
-    let timeout = Duration::from_millis(100);
-    let mut last_us = clock.now_us();
-    let mut lost = false;
-    let (mut first, mut next_sequence) = (true, 0);
-    while !stop.load(Ordering::Acquire) {
-        let mut frame = inbox.spare();
-        let Some(writable) = Arc::get_mut(&mut frame) else {
-            bail!("a spare frame is in use");
-        };
-        match source.next_frame(writable, timeout) {
-            Ok(()) => {
-                (last_us, lost) = (clock.now_us(), false);
-                // A camera that was opened again counts from the start.
-                let missing = frame.sequence.saturating_sub(next_sequence);
-                next_sequence = frame.sequence + 1;
-                inbox.put_frame(frame, if first { 0 } else { missing });
-                first = false;
-            }
-            Err(CaptureError::TimedOut(_)) => {
-                inbox.give_back(frame);
-                let t_us = clock.now_us();
-                if !lost && t_us - last_us >= CAMERA_TIMEOUT_US {
-                    lost = true;
-                    inbox.put(Event::CameraLost { t_us });
+/// What takes the frames.
+struct Camera<'a> {
+    frames: &'a Frames,
+    inbox: &'a Inbox,
+    halt: &'a Halt<'a>,
+    clock: &'a Clock,
+    max_loss_us: i64,
+}
+
+impl Camera<'_> {
+    fn run(&self, source: &mut dyn FrameSource, watch: &Watch<'_>) -> anyhow::Result<()> {
+        let timeout = Duration::from_millis(100);
+        let mut last_us = self.clock.now_us();
+        let (mut lost, mut halted) = (false, true);
+        let (mut first, mut next_sequence) = (true, 0);
+        while watch.goes_on(Part::Capture) {
+            let mut frame = self.frames.spare();
+            let Some(writable) = Arc::get_mut(&mut frame) else {
+                bail!("a spare frame is in use");
+            };
+            match source.next_frame(writable, timeout) {
+                Ok(()) => {
+                    (last_us, lost) = (self.clock.now_us(), false);
+                    // A camera that was opened again counts from the start.
+                    let missing = frame.sequence.saturating_sub(next_sequence);
+                    next_sequence = frame.sequence + 1;
+                    self.frames.put(frame, if first { 0 } else { missing });
+                    first = false;
+                    if std::mem::take(&mut halted) {
+                        self.halt.release(Cause::NoPicture, last_us);
+                    }
                 }
+                Err(CaptureError::TimedOut(_)) => {
+                    self.frames.give_back(frame);
+                    let t_us = self.clock.now_us();
+                    if !lost && t_us - last_us >= CAMERA_TIMEOUT_US {
+                        lost = true;
+                        self.inbox.put(Event::CameraLost { t_us });
+                    }
+                    if !halted && t_us - last_us >= self.max_loss_us {
+                        halted = true;
+                        eprintln!("warning: no picture for too long: everything is switched off");
+                        self.halt.stop(Cause::NoPicture, t_us);
+                    }
+                }
+                Err(CaptureError::Finished) => return Ok(()),
+                Err(CaptureError::Failed(message)) => bail!("the camera failed: {message}"),
             }
-            Err(CaptureError::Finished) => return Ok(()),
-            Err(CaptureError::Failed(message)) => bail!("the camera failed: {message}"),
         }
+        Ok(())
+    }
+}
+
+fn detect(
+    detector: &mut Detector,
+    frames: &Frames,
+    inbox: &Inbox,
+    observer: &Mutex<dyn Observer>,
+    clock: &Clock,
+    watch: &Watch<'_>,
+) -> anyhow::Result<()> {
+    let mut unheard = 0;
+    while watch.goes_on(Part::Detector) {
+        let Some((frame, dropped)) = frames.take(IDLE) else {
+            continue;
+        };
+        let image = &frame.image;
+        let view = RgbView::new(image, image.width(), image.height())?;
+        let mut detections = Vec::new();
+        detector.detect(&view, &mut detections);
+        tell(observer, |o| o.framed(dropped + unheard));
+        let event = Event::Frame {
+            t_us: clock.now_us(),
+            captured_us: frame.captured_us,
+            detections,
+        };
+        let older = inbox.put_seen(event, frame);
+        unheard = u64::from(older.is_some());
+        older.into_iter().for_each(|frame| frames.give_back(frame));
     }
     Ok(())
 }
@@ -239,86 +342,64 @@ fn capture(
 fn classify(
     recognise: &mut dyn Recognise,
     views: &Receiver<View>,
-    inbox: &Inbox,
+    (frames, inbox): (&Frames, &Inbox),
     observer: &Mutex<dyn Observer>,
     clock: &Clock,
+    watch: &Watch<'_>,
 ) {
     for view in views {
+        watch.goes_on(Part::Classifier);
         let begin_us = clock.now_us();
         let mut scores = Vec::new();
         let result = recognise.scores(&view.frame, view.area, &mut scores);
         let t_us = clock.now_us();
-        {
-            let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
-            match result {
-                Ok(()) => observer.computed(t_us - begin_us),
-                Err(message) => observer.failed(&message),
-            }
-        }
+        tell(observer, |o| match result {
+            Ok(()) => o.computed(t_us - begin_us),
+            Err(why) => o.failed(&why),
+        });
         let captured_us = view.frame.captured_us;
-        inbox.give_back(view.frame);
+        frames.give_back(view.frame);
         inbox.put(Event::Scored {
             t_us,
             track: view.track,
             captured_us,
             scores,
         });
+        watch.rests(Part::Classifier);
     }
 }
 
-/// The thread in which the line itself runs.
-struct Looks<'a> {
+/// The loop in which the line itself runs.
+struct LineLoop<'a> {
     moved: Receiver<Movement>,
+    frames: &'a Frames,
     inbox: &'a Inbox,
     switchboard: &'a Switchboard,
     observer: &'a Mutex<dyn Observer>,
     clock: &'a Clock,
-    stop: &'a AtomicBool,
+    watch: &'a Watch<'a>,
 }
 
-impl Looks<'_> {
-    fn run(
-        &self,
-        detector: &mut Detector,
-        line: &mut JournaledLine,
-        views: SyncSender<View>,
-    ) -> anyhow::Result<()> {
+impl LineLoop<'_> {
+    fn run(&self, line: &mut JournaledLine, views: SyncSender<View>) -> anyhow::Result<()> {
         let mut commands = Vec::new();
-        let mut detections = Vec::new();
-        while !self.stop.load(Ordering::Acquire) {
-            let mut seen = None;
-            let event = match self.inbox.take(TICK) {
-                Some(Input::Frame { frame, dropped }) => {
-                    let image = &frame.image;
-                    let view = RgbView::new(image, image.width(), image.height())?;
-                    detector.detect(&view, &mut detections);
-                    self.observe(|o| o.framed(dropped));
-                    let captured_us = frame.captured_us;
-                    seen = Some(frame);
-                    Event::Frame {
-                        t_us: self.clock.now_us(),
-                        captured_us,
-                        detections: std::mem::take(&mut detections),
-                    }
-                }
-                Some(Input::Event(event)) => event,
-                None => Event::Tick {
+        while self.watch.goes_on(Part::Line) {
+            let Input { event, frame } = self.inbox.take(TICK).unwrap_or_else(|| Input {
+                event: Event::Tick {
                     t_us: self.clock.now_us(),
                 },
-            };
+                frame: None,
+            });
             line.handle(&event, &mut commands);
-            self.observe(|o| {
+            tell(self.observer, |o| {
                 self.moved.try_iter().for_each(|m| o.switched(&m));
                 commands.iter().for_each(|c| o.commanded(c));
             });
             for command in commands.drain(..) {
-                self.obey(command, seen.as_ref(), &views)?;
+                self.obey(command, frame.as_ref(), &views)?;
             }
-            if let Event::Frame { detections: d, .. } = event {
-                detections = d;
-            }
-            if let Some(frame) = seen {
-                self.inbox.give_back(frame);
+            if let Some(frame) = frame {
+                self.frames.give_back(frame);
             }
         }
         Ok(())
@@ -351,11 +432,11 @@ impl Looks<'_> {
         }
         Ok(())
     }
+}
 
-    fn observe(&self, tell: impl FnOnce(&mut dyn Observer)) {
-        let mut observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner);
-        tell(&mut *observer);
-    }
+fn tell(observer: &Mutex<dyn Observer>, news: impl FnOnce(&mut dyn Observer)) {
+    let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
+    news(&mut *observer);
 }
 
 #[cfg(test)]

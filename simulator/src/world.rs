@@ -250,8 +250,13 @@ impl World {
     /// Whether an item has to be placed before the frame at `t_us` can be rendered.
     pub fn wants_item(&self, t_us: i64) -> bool {
         let entry_mm = self.config.travel_mm(t_us) + self.config.view.length_mm / 2.0;
-        let ahead_mm = 2.0 * TYPICAL_ITEM_MM + self.config.jitter_mm();
-        self.schedule_mm - ahead_mm < entry_mm
+        let scheduled_mm = self.schedule_mm - self.config.jitter_mm();
+        // The next one may touch the last one, wherever it should be.
+        let beside_last_mm = match (self.config.spacing, self.items.last()) {
+            (Spacing::Touching { .. }, Some(last)) => last.travel_mm,
+            _ => scheduled_mm,
+        };
+        scheduled_mm.min(beside_last_mm) - 2.0 * TYPICAL_ITEM_MM < entry_mm
     }
 
     /// Puts the next item on the belt, upstream of the view; returns its index in [`World::items`].
@@ -389,7 +394,7 @@ impl World {
         let wished_mm = self.schedule_mm + jitter_mm;
         let chance: f64 = self.rng.random();
         let Some(last) = self.items.last() else {
-            return wished_mm;
+            return wished_mm.max(self.schedule_mm);
         };
         let touching_mm = last.travel_mm + (last.extent_mm[0] + length_mm) / 2.0;
         match self.config.spacing {

@@ -85,3 +85,48 @@ fn exercise_warns_and_moves_nothing_without_a_yes() {
         "it went on to the line: {run:?}"
     );
 }
+
+#[test]
+fn the_services_commands_are_understood() {
+    let unit = std::fs::read_to_string(root().join("boards/systemd/sortline.service")).unwrap();
+    let commands: Vec<&str> = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("Exec")?.split_once('='))
+        .map(|(_, command)| command)
+        .collect();
+    assert_eq!(commands.len(), 2, "to sort, and to switch off: {unit}");
+    for command in commands {
+        let mut words = command.split_whitespace();
+        assert_eq!(words.next(), Some("/usr/local/bin/edge-runtime"));
+        let words = words.map(|word| word.replace("/etc/sortline/", "/no/such/folder/"));
+        let run = run(program("edge-runtime").args(words));
+        assert_eq!(run.status, Some(1), "not 2, which is wrong usage: {run:?}");
+        assert!(run.stderr.contains("/no/such/folder/board.toml"), "{run:?}");
+    }
+}
+
+#[test]
+fn off_inputs_and_calibrate_say_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let board = board(&folder);
+    let on_board = |command: &str| {
+        run(program("edge-runtime")
+            .args([command, "--board"])
+            .arg(&board))
+    };
+    let off = on_board("off");
+    assert_eq!(off.status, Some(1));
+    for line in ["NO-SUCH-17", "NO-SUCH-27", "NO-SUCH-22"] {
+        assert!(off.stderr.contains(line), "{line}: {off:?}");
+    }
+    let inputs = on_board("inputs");
+    assert!(
+        inputs.stderr.contains("the board has no inputs"),
+        "{inputs:?}"
+    );
+    let calibrate = on_board("calibrate");
+    assert!(
+        calibrate.stderr.contains("/dev/no-such-folder"),
+        "{calibrate:?}"
+    );
+}

@@ -10,19 +10,22 @@ mkdir -p /tmp
 LOG=/tmp/log
 GATE=0      # lines of the chip, as in boards/profiles/qemu-virt.toml
 SPARE=1
+BELT=2
 STOP=4
+EYE=5
+ENCODER=6   # of the board that with_encoder makes
 
 # check NAME COMMAND...: the command must succeed.
 check() {
     name=$1; shift
-    if "$@"; then echo "ok $name"; else echo "FAILED $name"; fi
+    if "$@"; then echo "ok $name"; else echo "FAILED $name"; sed 's/^/   ! /' $LOG; fi
 }
 # within SECONDS COMMAND...: the command must succeed before the time is over.
 within() {
     end=$(($(milliseconds) + $1 * 1000)); shift
     until "$@"; do
         [ "$(milliseconds)" -lt $end ] || return 1
-        sleep 0.02
+        sleep 0.1
     done
 }
 not() { ! "$@"; }
@@ -31,11 +34,21 @@ level() { cat "$CHIP/sim_gpio$1/value"; }
 is() { [ "$(level "$1")" = "$2" ]; }
 pull() { echo "pull-$2" > "$CHIP/sim_gpio$1/pull"; }
 says() { grep -q "$1" $LOG; }
+value_of() { echo "$CHIP/sim_gpio$1/value"; }
+pull_of() { echo "$CHIP/sim_gpio$1/pull"; }
+# below LIMIT COMMAND...: the command prints a number of milliseconds, and it must be so small.
+below() {
+    limit=$1; shift
+    took=$("$@") || return 1
+    echo "   after $took ms"
+    [ "${took%.*}" -lt "$limit" ]
+}
 gone() { ! kill -0 "$1" 2> /dev/null; }
 
 load() {
     options=
     [ "$1" = vivid.ko ] && options="n_devs=1 node_types=0x1 num_inputs=1 input_types=0"
+    [ "$1" = softdog.ko ] && options="soft_noboot=1 nowayout=0"
     insmod "/modules/$1" $options
 }
 
@@ -52,18 +65,16 @@ make_chip() {
 }
 
 start_run() {
-    edge-runtime run --board /board.toml --bundle /bundle.sortline > $LOG 2>&1 &
+    name=$1; shift
+    edge-runtime run --board "${BOARD:-/board.toml}" --bundle /bundle.sortline "$@" > $LOG 2>&1 &
     RUN=$!
-    check "$1: run starts" within 60 says '^running'
+    set -- "$name"
+    check "$1: run starts" within 240 says '^running'
     check "$1: an item fires its gate" within 120 is $GATE 1
 }
 
-# How long after the signal the gate is off and the program gone.
-end_run() {
-    before=$(milliseconds)
-    kill "-$2" "$RUN"
-    check "$1: the gate is off $3" within 2 is $GATE 0
-    echo "   $(($(milliseconds) - before)) ms after SIG$2, to 10 ms and the shell's own delay"
+# What it printed, and how it ended.
+report_run() {
     check "$1: the program is gone" within 5 gone "$RUN"
     wait "$RUN"
     echo "   its status is $?"
@@ -71,32 +82,170 @@ end_run() {
 }
 
 sorting() {
-    start_run "sorting"
+    start_run "sorting" --watchdog /dev/watchdog
+    check "sorting: the belt runs" is $BELT 1
     check "sorting: the gate closes again" within 3 is $GATE 0
 }
 
 emergency_stop() {
     check "stop: an item is being fired at" within 120 is $GATE 1
-    before=$(milliseconds)
-    pull $STOP down
-    check "stop: the gate is off at once" within 1 is $GATE 0
-    echo "   $(($(milliseconds) - before)) ms after the stop"
+    check "stop: the gate is off within 100 ms" \
+        below 100 probe write "$(pull_of $STOP)" pull-down "$(value_of $GATE)" 0
+    check "stop: the belt is off too" within 1 is $BELT 0
     check "stop: nothing is fired while it lasts" not within 20 is $GATE 1
     pull $STOP up
+    check "stop: the belt runs again" within 1 is $BELT 1
     check "stop: items are fired at again" within 120 is $GATE 1
     check "stop: the gate closes again" within 3 is $GATE 0
+}
+
+jam() {
+    pull $EYE up
+    check "photo-eye: blocked for too long, an item is rejected" within 60 says 'rejected: jam'
+    check "photo-eye: nothing is fired at" is $GATE 0
+    pull $EYE down
+    check "photo-eye: free again, items are fired at" within 120 is $GATE 1
+    check "photo-eye: the gate closes again" within 3 is $GATE 0
 }
 
 camera_lost() {
     echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind
     check "camera: its loss is noticed" within 3 says 'camera.*lost'
     check "camera: its module can be unloaded" within 5 rmmod vivid
+    check "camera: without it the belt is stopped" within 5 is $BELT 0
     check "camera: the program goes on" not gone "$RUN"
-    sleep 3
     check "camera: nothing is left on" is $GATE 0
     load vivid.ko
     check "camera: it is found again" within 15 says 'camera.*back'
+    check "camera: the belt runs again" within 2 is $BELT 1
     check "camera: items are fired at again" within 120 is $GATE 1
+}
+
+# The picture's bar moves at 80 mm/s; what crosses the photo-eye is somewhere.
+calibrating() {
+    edge-runtime calibrate --board /board.toml --eye exit --passes 2 > $LOG 2>&1 &
+    RUN=$!
+    end=$(($(milliseconds) + 90000))
+    until gone "$RUN" || [ "$(milliseconds)" -gt $end ]; do
+        sleep 1
+        probe glitch "$(pull_of $EYE)" 50000
+    done
+    check "calibrate: it ends by itself" gone "$RUN"
+    kill "$RUN" 2> /dev/null
+    wait "$RUN"
+    sed 's/^/   | /' $LOG
+    speed=$(sed -n 's/^speed_mm_s = \([0-9]*\).*/\1/p' $LOG)
+    check "calibrate: the speed is that of the picture, to 2 %" [ "$speed" -ge 79 -a "$speed" -le 81 ]
+    check "calibrate: a photo-eye's position is found" says '^position_mm = '
+}
+
+# In the middle of a pulse.
+terminated() {
+    check "SIGTERM: the gate is off within 100 ms" \
+        below 100 probe signal "$RUN" 15 "$(value_of $GATE)" 0
+    check "SIGTERM: the belt is off too" within 1 is $BELT 0
+    report_run "SIGTERM"
+    check "SIGTERM: it sums up some hundred frames" grep -qE '^([2-9]|[1-9][0-9])[0-9][0-9] frames' $LOG
+    check "SIGTERM: the watchdog was released" not watchdog_runs
+}
+
+watchdog_runs() { dmesg | grep -q 'watchdog did not stop'; }
+
+killed() {
+    start_run "SIGKILL" --watchdog /dev/watchdog
+    check "SIGKILL: the gate is off within 100 ms" \
+        below 100 probe signal "$RUN" 9 "$(value_of $GATE)" 0
+    check "SIGKILL: the belt is off too" within 1 is $BELT 0
+    check "SIGKILL: the guardian did it" within 1 says 'guardian: the program has died'
+    report_run "SIGKILL"
+    check "SIGKILL: the watchdog would restart the machine" watchdog_runs
+}
+
+# The gate is open, by hand, for two seconds at the most.
+start_exercise() {
+    edge-runtime exercise --board "${2:-/board.toml}" --gate bar --on-ms 1900 --yes > $LOG 2>&1 &
+    RUN=$!
+    check "$1: the gate opens" within 20 is $GATE 1
+}
+
+# A guardian that is held up shows that nobody else lets go of the lines.
+killed_with_guardian_held() {
+    start_exercise "guardian held"
+    guardian=$(pidof sortline-guard)
+    kill -STOP "$guardian"
+    within 1 grep -q 'State:.*T' "/proc/$guardian/status"
+    kill -KILL "$RUN"
+    sleep 1
+    check "guardian held: the gate stays on" is $GATE 1
+    check "guardian let go: the gate is off within 100 ms" \
+        below 100 probe signal "$guardian" 18 "$(value_of $GATE)" 0
+    report_run "guardian held"
+}
+
+hanging() {
+    start_exercise "too long"
+    check "too long: the gate is off soon after its longest time, two seconds" \
+        below 2300 probe signal "$RUN" 19 "$(value_of $GATE)" 0
+    check "too long: the guardian did it" within 1 says 'guardian: gate bar was on for'
+    report_run "too long"
+
+    sed 's/^max_on_ms = 2000/max_on_ms = 9000/' /board.toml > /patient.toml
+    start_exercise "hanging" /patient.toml
+    check "hanging: the gate is off after two seconds" \
+        below 2300 probe signal "$RUN" 19 "$(value_of $GATE)" 0
+    check "hanging: the guardian did it" within 1 says 'guardian: the program has hung'
+    report_run "hanging"
+}
+
+guardian_lost() {
+    start_exercise "guardian lost"
+    kill -KILL "$(pidof sortline-guard)"
+    check "guardian lost: the program ends" within 1 gone "$RUN"
+    check "guardian lost: the gate is off" is $GATE 0
+    check "guardian lost: it says so" says 'guardian has gone'
+    report_run "guardian lost"
+}
+
+with_encoder() {
+    sed "s/^direction/motion = \"encoder\"\ndirection/" /board.toml > /encoder.toml
+    printf '[encoder]\nchip = "sortline-sim"\noffset = %s\nmm_per_pulse = 1\n' $ENCODER >> /encoder.toml
+    edge-runtime inputs --board /encoder.toml --seconds 12 > $LOG 2>&1 &
+    RUN=$!
+    check "inputs: the stop lets the belt run" within 5 says 'lets the belt run'
+    probe pulses "$(pull_of $ENCODER)" 400 5000
+    probe glitch "$(pull_of $EYE)" 500
+    sleep 1
+    check "inputs: every pulse of the encoder is counted" says ' 400 pulses'
+    check "inputs: half a millisecond of the photo-eye is no event" not says 'exit: blocked'
+    probe glitch "$(pull_of $EYE)" 20000
+    pull $STOP down
+    check "inputs: 20 milliseconds of the photo-eye are" within 1 says 'exit: blocked'
+    check "inputs: the stop is pressed" within 1 says 'pressed'
+    pull $STOP up
+    check "inputs: it ends well" wait "$RUN"
+    sed 's/^/   | /' $LOG
+
+    probe pulses "$(pull_of $ENCODER)" 1000000 12500 &      # 80 mm/s, as the picture moves
+    pulses=$!
+    BOARD=/encoder.toml start_run "encoder"
+    check "encoder: the gate closes again" within 3 is $GATE 0
+    kill "$pulses"
+    check "encoder: once it sticks, nothing is fired at" not within 20 is $GATE 1
+    kill "$RUN"
+    report_run "encoder"
+}
+
+# How exactly outputs are switched, both processors being busy.
+timing() {
+    while :; do :; done &
+    first=$!
+    while :; do :; done &
+    second=$!
+    edge-runtime exercise --board /board.toml --gate spare --on-ms 20 --pause-ms 60 --times 400 --yes > $LOG 2>&1
+    check "timing: 400 firings under load" [ $? = 0 ]
+    check "timing: all were measured" says 'gate movements: 800'
+    kill -9 "$first" "$second"
+    sed 's/^/   | /' $LOG
 }
 
 exercising() {
@@ -112,6 +261,7 @@ exercising() {
 doctor() {
     edge-runtime doctor --board /board.toml > $LOG 2>&1
     check "doctor: finds nothing wrong" [ $? = 0 ]
+    check "doctor: reads the flags of the time stamps" says 'at the start of the exposure'
     sed 's/^/   | /' $LOG
     pull $STOP down
     mv /dev/video0 /dev/elsewhere
@@ -125,14 +275,20 @@ while read -r module; do load "$module"; done < /modules/order
 make_chip
 check "the test camera is there" within 5 [ -c /dev/video0 ]
 doctor
+calibrating
 exercising
+killed_with_guardian_held
+hanging
+guardian_lost
 sorting
 emergency_stop
+jam
 camera_lost
-end_run "SIGTERM in a pulse" TERM "by the program"
-check "SIGTERM: it sums up some hundred frames" grep -qE '^([2-9]|[1-9][0-9])[0-9][0-9] frames' $LOG
-start_run "SIGKILL"
-end_run "SIGKILL in a pulse" KILL "by the pull-down: the kernel has let go of the line"
+terminated
+killed
+with_encoder
+timing
+check "off: every output" edge-runtime off --board /board.toml
 dmesg | grep -iE 'oops|bug:|segfault|traps:' && echo "FAILED the kernel complains"
 echo "the end"
 poweroff -f

@@ -10,6 +10,7 @@ use crate::{cargo, install, output, run, target_dir};
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// Debian's packages of the C compiler and library that rustc links with.
 const PACKAGES: &[&str] = &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"];
+const STATIC: &str = "target-feature=+crt-static";
 const GCC: &str = "aarch64-linux-gnu-gcc";
 
 /// Makes sure that there is a compiler for the boards.
@@ -37,7 +38,7 @@ pub(crate) fn build() -> Result<PathBuf, String> {
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", GCC)
         .env(
             "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-            "-C target-feature=+crt-static",
+            format!("-C {STATIC}"),
         )
         .env("CC_aarch64_unknown_linux_gnu", GCC)
         .env("AR_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-ar")
@@ -46,6 +47,15 @@ pub(crate) fn build() -> Result<PathBuf, String> {
             include,
         ))?;
     Ok(target_dir().join(TARGET).join("release/edge-runtime"))
+}
+
+/// The compiler itself, for a program of one file.
+pub(crate) fn rustc() -> Command {
+    let mut command = Command::new("rustc");
+    command
+        .args(["--target", TARGET, "-C", STATIC])
+        .arg(format!("-Clinker={GCC}"));
+    command
 }
 
 /// Says how large the program is and which libraries it wants from the board.

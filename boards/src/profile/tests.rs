@@ -1,5 +1,6 @@
 use super::*;
-use crate::error::Fault;
+use crate::error::{Fault, Problem};
+use crate::gate::{Drive, GpioLine, PwmChannel};
 
 const GOOD: &str = r#"name = "test"
 reject = "pass through"
@@ -89,7 +90,11 @@ fn a_good_profile_resolves() {
         chip: "chip".into(),
         offset: 4,
     };
-    assert_eq!(profile.gates()[1].line, line);
+    let drive = Drive::Pulse(Pin {
+        line,
+        active_low: false,
+    });
+    assert_eq!(profile.gates()[1].drive, drive);
 }
 
 #[test]
@@ -144,6 +149,8 @@ fn single_faults_are_named_with_their_line() {
         end_mm: 200.0,
     };
     check("decision_mm = 100", "decision_mm = 201", 12, out);
+    let belt = "[detection]\nbelt_px = [0, 10, 641, 400]\n[routes]";
+    check("[routes]", belt, 29, Problem::BeltOutOfPicture);
     let early = Problem::GateBeforeDecision {
         gate: "a".into(),
         distance_mm: 120.0,
@@ -274,4 +281,136 @@ fn category_names_of_any_kind_reach_the_simulated_board() {
     let names = ["可回收物".to_owned(), "a \"quoted\" one".to_owned()];
     let profile = Profile::simulated(&names, 250.0, MotionSource::Encoder).unwrap();
     assert_eq!(profile.route(&names[1]), Some(Destination::Gate(1)));
+}
+
+/// The good profile with another gate of this text.
+fn with_gate(text: &str) -> String {
+    let times = "distance_mm = 900\nopening_lead_ms = 100\nhold_ms = 120\nmin_gap_ms = 20\nmax_on_ms = 1000\n";
+    GOOD.replacen(
+        "[routes]",
+        &format!("[gates.c]\n{text}\n{times}[routes]"),
+        1,
+    )
+}
+
+#[test]
+fn gates_of_every_kind_resolve() {
+    let pin = |name: &str, active_low| Pin {
+        line: GpioLine::Named(name.into()),
+        active_low,
+    };
+    let kinds = [
+        (
+            "kind = \"pulse\"\nline = \"P\"\nactive_low = true",
+            Drive::Pulse(pin("P", true)),
+        ),
+        (
+            "kind = \"paddle\"\nopen.line = \"O\"\nclose = { line = \"C\" }\nstroke_ms = 60",
+            Drive::Paddle {
+                open: pin("O", false),
+                close: pin("C", false),
+                stroke_ms: 60.0,
+            },
+        ),
+        (
+            "kind = \"stepper\"\nstep.line = \"S\"\ndirection.line = \"D\"\nsteps = 50\nsteps_hz = 500\n\
+             enable = { line = \"E\", active_low = true }",
+            Drive::Stepper {
+                step: pin("S", false),
+                direction: pin("D", false),
+                enable: Some(pin("E", true)),
+                steps: 50,
+                steps_hz: 500.0,
+            },
+        ),
+        (
+            "kind = \"servo\"\npwm = { chip = \"fe20c000.pwm\", channel = 1 }\nclosed_us = 1000\nopen_us = 2000",
+            Drive::Servo {
+                pwm: PwmChannel {
+                    chip: "fe20c000.pwm".into(),
+                    channel: 1,
+                },
+                closed_us: 1000.0,
+                open_us: 2000.0,
+                period_us: 20_000.0,
+            },
+        ),
+    ];
+    for (text, drive) in kinds {
+        let profile = Profile::from_toml("t.toml", &with_gate(text)).unwrap();
+        assert_eq!(profile.gates()[2].drive, drive);
+    }
+}
+
+#[track_caller]
+fn check_gate(text: &str, line: usize, problem: Problem) {
+    assert_eq!(faults_of(&with_gate(text)), [Fault { line, problem }]);
+}
+
+#[test]
+fn faults_in_gates_of_every_kind_are_named_with_their_line() {
+    let stepper =
+        "kind = \"stepper\"\nstep.line = \"S\"\ndirection.line = \"A\"\nsteps_hz = 500\nsteps = ";
+    let shared = Problem::SharedLine("[gates.a]".into(), "[gates.c.direction]".into());
+    check_gate(&format!("{stepper}50"), 31, shared);
+    let slow = Problem::OpensTooSlowly {
+        gate: "c".into(),
+        needs_ms: 102.0,
+        opening_lead_ms: 100.0,
+    };
+    check_gate(&format!("{stepper}51").replace("\"A\"", "\"D\""), 33, slow);
+    let servo =
+        "kind = \"servo\"\npwm = { chip = \"p\", channel = 0 }\nclosed_us = 1500\nopen_us = 1500";
+    let still = Problem::NoServoPositions {
+        gate: "c".into(),
+        closed_us: 1500.0,
+        open_us: 1500.0,
+        period_us: 20_000.0,
+    };
+    check_gate(servo, 32, still);
+    let missing = Problem::Missing {
+        section: "[gates.c]".into(),
+        key: "close".into(),
+    };
+    check_gate(
+        "kind = \"paddle\"\nopen.line = \"O\"\nstroke_ms = 60",
+        28,
+        missing,
+    );
+    let unwired = Problem::NoLine("[gates.c.close]".into());
+    check_gate(
+        "kind = \"paddle\"\nopen.line = \"O\"\nstroke_ms = 60\nclose = { chip = \"x\" }",
+        32,
+        unwired,
+    );
+    let kind = Problem::WrongType {
+        key: "kind".into(),
+        expected: Drive::NAMES,
+    };
+    check_gate("kind = \"magic\"", 29, kind);
+}
+
+#[test]
+fn the_belts_output_and_the_longest_loss_of_the_camera_resolve() {
+    let profile = Profile::from_toml("t.toml", GOOD).unwrap();
+    assert_eq!(profile.belt_run(), None);
+    assert_eq!(profile.camera().max_loss_ms, 5000.0);
+    let text = GOOD
+        .replacen("[routes]", "[belt_run]\nline = \"B\"\n[routes]", 1)
+        .replacen("rate_hz = 30", "rate_hz = 30\nmax_loss_ms = 2000", 1);
+    let profile = Profile::from_toml("t.toml", &text).unwrap();
+    assert_eq!(
+        profile.belt_run().unwrap().line,
+        GpioLine::Named("B".into())
+    );
+    assert_eq!(profile.camera().max_loss_ms, 2000.0);
+    let shared = Problem::SharedLine("[gates.a]".into(), "[belt_run]".into());
+    let faults = faults_of(&text.replacen("\"B\"", "\"A\"", 1));
+    assert_eq!(
+        faults,
+        [Fault {
+            line: 29,
+            problem: shared
+        }]
+    );
 }

@@ -1,10 +1,11 @@
 //! Outputs of GPIO chips, through the kernel's character device.
 
-use boards::{Gate, GpioLine};
+use boards::{GpioLine, Pin};
 use embedded_hal::digital::{Error, ErrorKind, ErrorType, OutputPin, StatefulOutputPin};
 use gpiocdev::Request;
 use gpiocdev::chip::{Chip, chips};
 use gpiocdev::line::Value;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 
 /// The name under which lines are held.
@@ -17,30 +18,35 @@ pub(crate) struct GpioPin {
 }
 
 impl GpioPin {
-    /// Requests the line of a gate as an output that is off.
+    /// Requests a line as an output that is off.
     ///
     /// # Errors
-    /// A sentence that names the gate, the line and what is wrong.
-    pub(crate) fn open(gate: &Gate) -> Result<Self, String> {
-        let fail = |what: String| format!("gate {}: {}: {what}", gate.name, gate.line);
-        let (chip, offset) = find(&gate.line).ok_or_else(|| fail(not_found()))?;
+    /// A sentence that says what is wrong.
+    pub(crate) fn open(pin: &Pin) -> Result<Self, String> {
+        let (chip, offset) = find(&pin.line).ok_or_else(not_found)?;
         let mut builder = Request::builder();
         builder
             .with_consumer(OWNER)
             .on_chip(&chip)
             .with_line(offset)
             .as_output(Value::Inactive);
-        if gate.active_low {
+        if pin.active_low {
             builder.as_active_low();
         }
         let request = builder
             .request()
-            .map_err(|e| fail(format!("{}: {e}", chip.display())))?;
+            .map_err(|e| format!("{}: {e}", chip.display()))?;
         Ok(Self { request })
     }
 
     fn set(&mut self, value: Value) -> Result<(), GpioError> {
         self.request.set_lone_value(value).map_err(GpioError)
+    }
+}
+
+impl AsRawFd for GpioPin {
+    fn as_raw_fd(&self) -> RawFd {
+        self.request.as_raw_fd()
     }
 }
 

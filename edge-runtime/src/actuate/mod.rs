@@ -1,9 +1,19 @@
 //! Where gates are moved.
 
 pub(crate) mod gpio;
+pub(crate) mod open;
+mod paddle;
+mod pulse;
+pub(crate) mod pwm;
 pub(crate) mod recorded;
+mod servo;
+mod stepper;
 
 use embedded_hal::digital::{OutputPin, StatefulOutputPin};
+pub(crate) use paddle::Paddle;
+pub(crate) use pulse::Pulse;
+pub(crate) use servo::Servo;
+pub(crate) use stepper::Stepper;
 
 /// A gate that does not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +28,8 @@ pub(crate) enum GateError {
     Unreadable { gate: usize, message: String },
     #[error("gate {gate} was switched {} and is {}: something else drives its line, or it is broken", state(*on), state(!*on))]
     Contradicts { gate: usize, on: bool },
+    #[error("the belt's output could not be switched {}: {message}", state(*on))]
+    Belt { on: bool, message: String },
 }
 
 fn state(on: bool) -> &'static str {
@@ -25,6 +37,27 @@ fn state(on: bool) -> &'static str {
 }
 
 const NO_GATE: &str = "there is no such gate";
+
+/// What moves one gate. It waits for nobody: what takes time is done by [`Actuator::advance`].
+pub(crate) trait Actuator: Send {
+    /// Begins to open or to close.
+    ///
+    /// # Errors
+    /// When an output cannot be set.
+    fn set(&mut self, open: bool) -> Result<(), String>;
+
+    /// Whether its outputs, read back where that can be done, are those of an open gate.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn is_open(&mut self) -> Result<bool, String>;
+
+    /// Does what is due by `now_us`, and says when it wants to be called again.
+    ///
+    /// # Errors
+    /// When an output cannot be set.
+    fn advance(&mut self, now_us: i64) -> Result<Option<i64>, String>;
+}
 
 /// The outputs. Dropping them switches everything off.
 pub(crate) trait Gates: Send {
@@ -40,68 +73,100 @@ pub(crate) trait Gates: Send {
     /// When it cannot be read.
     fn is_on(&mut self, gate: usize) -> Result<bool, GateError>;
 
-    /// The safe state: switches every gate off, going on after a failure.
+    /// Switches every gate off, going on after a failure.
     ///
     /// # Errors
     /// The first failure.
     fn all_off(&mut self) -> Result<(), GateError>;
+
+    /// Lets the belt run, or not.
+    ///
+    /// # Errors
+    /// When the output cannot be set.
+    fn run_belt(&mut self, on: bool) -> Result<(), GateError>;
+
+    /// Does what is due by `now_us` for gates whose moving takes several steps; says when it wants to be
+    /// called again.
+    ///
+    /// # Errors
+    /// When an output cannot be set.
+    fn advance(&mut self, now_us: i64) -> Result<Option<i64>, GateError>;
 }
 
-/// One output pin a gate. High means on; polarity is the pin's own business.
-pub(crate) struct PinGates<P: OutputPin> {
-    pins: Vec<P>,
+/// What a board has: an actuator a gate, and perhaps an output that lets the belt run.
+pub(crate) struct BoardGates {
+    actuators: Vec<Box<dyn Actuator>>,
+    belt: Option<Box<dyn Actuator>>,
 }
 
-impl<P: OutputPin> PinGates<P> {
-    pub(crate) fn new(pins: Vec<P>) -> Self {
-        Self { pins }
+impl BoardGates {
+    pub(crate) fn new(actuators: Vec<Box<dyn Actuator>>, belt: Option<Box<dyn Actuator>>) -> Self {
+        Self { actuators, belt }
     }
 
-    fn switch(&mut self, gate: usize, on: bool) -> Result<(), GateError> {
-        let Some(pin) = self.pins.get_mut(gate) else {
-            let message = NO_GATE.to_owned();
-            return Err(GateError::Unmoved { gate, on, message });
-        };
-        pin.set_state(on.into())
-            .map_err(|error| GateError::Unmoved {
-                gate,
-                on,
-                message: format!("{error:?}"),
-            })
-    }
-
-    fn switch_all_off(&mut self) -> Result<(), GateError> {
-        let results: Vec<_> = (0..self.pins.len())
-            .map(|gate| self.switch(gate, false))
-            .collect();
-        results.into_iter().collect()
+    /// One pin a gate. High means on; polarity is the pin's own business.
+    pub(crate) fn of_pins<P: StatefulOutputPin + Send + 'static>(pins: Vec<P>) -> Self {
+        let actuator = |pin| -> Box<dyn Actuator> { Box::new(Pulse::new(pin)) };
+        Self::new(pins.into_iter().map(actuator).collect(), None)
     }
 }
 
-impl<P: StatefulOutputPin + Send> Gates for PinGates<P> {
+impl Gates for BoardGates {
     fn set(&mut self, gate: usize, on: bool) -> Result<(), GateError> {
-        self.switch(gate, on)
+        let failed = |message| GateError::Unmoved { gate, on, message };
+        let Some(actuator) = self.actuators.get_mut(gate) else {
+            return Err(failed(NO_GATE.to_owned()));
+        };
+        actuator.set(on).map_err(failed)
     }
 
     fn is_on(&mut self, gate: usize) -> Result<bool, GateError> {
         let failed = |message| GateError::Unreadable { gate, message };
-        let Some(pin) = self.pins.get_mut(gate) else {
+        let Some(actuator) = self.actuators.get_mut(gate) else {
             return Err(failed(NO_GATE.to_owned()));
         };
-        pin.is_set_high()
-            .map_err(|error| failed(format!("{error:?}")))
+        actuator.is_open().map_err(failed)
     }
 
     fn all_off(&mut self) -> Result<(), GateError> {
-        self.switch_all_off()
+        let results: Vec<_> = (0..self.actuators.len())
+            .map(|gate| self.set(gate, false))
+            .collect();
+        results.into_iter().collect()
+    }
+
+    fn run_belt(&mut self, on: bool) -> Result<(), GateError> {
+        let belt = self.belt.as_mut().map_or(Ok(()), |belt| belt.set(on));
+        belt.map_err(|message| GateError::Belt { on, message })
+    }
+
+    fn advance(&mut self, now_us: i64) -> Result<Option<i64>, GateError> {
+        let mut next_us: Option<i64> = None;
+        for (gate, actuator) in self.actuators.iter_mut().enumerate() {
+            let due_us = actuator.advance(now_us).map_err(|message| {
+                let on = actuator.is_open().unwrap_or(false);
+                GateError::Unmoved { gate, on, message }
+            })?;
+            next_us = match (next_us, due_us) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        Ok(next_us)
     }
 }
 
-impl<P: OutputPin> Drop for PinGates<P> {
+impl Drop for BoardGates {
     fn drop(&mut self) {
         // Nothing is left that could be done about a failure.
-        let _ = self.switch_all_off();
+        let _ = self.run_belt(false);
+        let _ = self.all_off();
     }
+}
+
+/// Sets a pin, with the error as a sentence.
+fn set_pin(pin: &mut impl OutputPin, high: bool) -> Result<(), String> {
+    pin.set_state(high.into()).map_err(|e| format!("{e:?}"))
 }
 
 #[cfg(test)]
@@ -113,20 +178,26 @@ mod tests {
     #[test]
     fn dropping_switches_everything_off() {
         let clock = Clock::virtual_time();
-        let (pins, edges) = RecordedPin::row(2, &clock);
-        let mut gates = PinGates::new(pins);
+        let (pins, edges) = RecordedPin::row(3, &clock);
+        let mut outputs = pins
+            .into_iter()
+            .map(|pin| -> Box<dyn Actuator> { Box::new(Pulse::new(pin)) });
+        let belt = outputs.next();
+        let mut gates = BoardGates::new(outputs.collect(), belt);
         clock.set(5);
         gates.set(1, true).unwrap();
+        gates.run_belt(true).unwrap();
         clock.set(7);
         drop(gates);
         let seen: Vec<_> = edges.try_iter().map(|e| (e.gate, e.on, e.t_us)).collect();
-        assert_eq!(seen, [(1, true, 5), (1, false, 7)]);
+        let expect = [(2, true, 5), (0, true, 5), (0, false, 7), (2, false, 7)];
+        assert_eq!(seen, expect, "pin 0 is the belt's");
     }
 
     #[test]
     fn a_gate_that_is_not_there_is_an_error() {
         let (pins, _edges) = RecordedPin::row(2, &Clock::virtual_time());
-        let error = PinGates::new(pins).set(2, true).unwrap_err();
+        let error = BoardGates::of_pins(pins).set(2, true).unwrap_err();
         let message = NO_GATE.to_owned();
         let expect = GateError::Unmoved {
             gate: 2,

@@ -5,6 +5,12 @@ use v4l::Device;
 use v4l::v4l_sys::{V4L2_CTRL_FLAG_NEXT_CTRL, v4l2_control, v4l2_queryctrl};
 use v4l::v4l2::{self, vidioc};
 
+/// From `linux/v4l2-controls.h`: the camera class, and how its exposure is controlled.
+const V4L2_CID_CAMERA_CLASS_BASE: u32 = 0x009a_0900;
+const V4L2_CID_EXPOSURE_AUTO: u32 = V4L2_CID_CAMERA_CLASS_BASE + 1;
+const V4L2_CID_EXPOSURE_ABSOLUTE: u32 = V4L2_CID_CAMERA_CLASS_BASE + 2;
+/// Manual, and shutter priority: the time does not change by itself.
+const FIXED: [i32; 2] = [1, 2];
 /// More than any camera has.
 const MOST: usize = 1000;
 
@@ -33,6 +39,24 @@ pub(crate) fn set(device: &Device, wanted: &[(String, i64)]) -> Result<(), Strin
         result.map_err(|e| format!("control \"{name}\" cannot be set to {value}: {e}"))?;
     }
     Ok(())
+}
+
+/// How long the driver says that it exposes; not while it chooses that itself.
+pub(crate) fn exposure_us(device: &Device) -> Option<i64> {
+    let mode = get(device, V4L2_CID_EXPOSURE_AUTO)?;
+    // In units of 100 us.
+    let time = get(device, V4L2_CID_EXPOSURE_ABSOLUTE)?;
+    FIXED.contains(&mode).then(|| i64::from(time.max(0)) * 100)
+}
+
+fn get(device: &Device, id: u32) -> Option<i32> {
+    let mut control = v4l2_control { id, value: 0 };
+    // SAFETY: VIDIOC_G_CTRL reads and writes one v4l2_control, which `control` is; it outlives the call.
+    let result = unsafe {
+        let argument = (&raw mut control).cast::<c_void>();
+        v4l2::ioctl(device.handle().fd(), vidioc::VIDIOC_G_CTRL, argument)
+    };
+    result.ok().map(|()| control.value)
 }
 
 /// The controls that have a single number, with their ids.

@@ -1,7 +1,7 @@
 //! Where frames come from.
 
 mod controls;
-mod convert;
+pub(crate) mod convert;
 pub(crate) mod folder;
 pub(crate) mod reopening;
 pub(crate) mod simulated;

@@ -23,6 +23,9 @@ pub(crate) struct V4l2Camera {
     width: u32,
     height: u32,
     stride: usize,
+    /// 0 where the driver does not tell.
+    exposure_us: i64,
+    stamp: Stamp,
     clock: Clock,
 }
 
@@ -41,9 +44,11 @@ impl V4l2Camera {
         let name = camera.device.clone();
         let device = Device::with_path(&name)
             .map_err(|e| fail(&name, format_args!("cannot open it: {e}; {}", others())))?;
+        keep_from_children(&device).map_err(|e| fail(&name, e))?;
         let (pixels, stride) = agree(&device, camera).map_err(|e| fail(&name, e))?;
         agree_rate(&device, camera);
         controls::set(&device, &camera.controls).map_err(|e| fail(&name, e))?;
+        let exposure_us = controls::exposure_us(&device).unwrap_or(0);
         let stream = start(&device).map_err(|e| fail(&name, format_args!("cannot stream: {e}")))?;
         Ok(Self {
             stream,
@@ -51,6 +56,8 @@ impl V4l2Camera {
             width: camera.width_px,
             height: camera.height_px,
             stride,
+            exposure_us,
+            stamp: Stamp::Arrival,
             clock,
             name,
         })
@@ -61,12 +68,17 @@ impl V4l2Camera {
         self.pixels
     }
 
+    /// What the last frame's instant was taken from, and for how long it was exposed, if that is known.
+    pub(crate) fn stamp(&self) -> (Stamp, Option<i64>) {
+        (self.stamp, Some(self.exposure_us).filter(|us| *us > 0))
+    }
+
     /// Takes a frame that is there already; `false` if it was damaged on the way.
     fn take(&mut self, frame: &mut Frame, timeout: Duration) -> std::io::Result<bool> {
         // This hands back the buffer of the last frame and takes the new one at once.
         self.stream.set_timeout(timeout);
         let (data, meta) = self.stream.next()?;
-        frame.captured_us = captured_us(meta, self.clock.now_us());
+        (frame.captured_us, self.stamp) = captured_us(meta, self.exposure_us, self.clock.now_us());
         frame.sequence = meta.sequence.into();
         let used = (meta.bytesused as usize).min(data.len());
         let data = if used == 0 { data } else { &data[..used] };
@@ -98,14 +110,37 @@ impl FrameSource for V4l2Camera {
     }
 }
 
-/// The driver's time stamp where it is on our clock and can be true, else the time of arrival.
-fn captured_us(meta: &Metadata, now_us: i64) -> i64 {
+/// What a frame's instant is taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    /// The driver's, at the end of the exposure or of the transfer.
+    End,
+    /// The driver's, at the start of the exposure.
+    Start,
+    /// The frame's arrival: the driver's is of another clock, or cannot be true.
+    Arrival,
+}
+
+/// The middle of the exposure, as far as the driver tells, and what that is taken from.
+fn captured_us(meta: &Metadata, exposure_us: i64, now_us: i64) -> (i64, Stamp) {
     let stamp_us = meta.timestamp.sec * 1_000_000 + meta.timestamp.usec;
     let monotonic = meta.flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC;
-    if monotonic && (now_us - OLDEST_US..=now_us).contains(&stamp_us) {
-        stamp_us
+    if !monotonic || !(now_us - OLDEST_US..=now_us).contains(&stamp_us) {
+        (now_us - exposure_us / 2, Stamp::Arrival)
+    } else if meta.flags & Flags::TSTAMP_SRC_MASK == Flags::TSTAMP_SRC_SOE {
+        (stamp_us + exposure_us / 2, Stamp::Start)
     } else {
-        now_us
+        (stamp_us - exposure_us / 2, Stamp::End)
+    }
+}
+
+/// Keeps processes that are started from having the camera open as well.
+fn keep_from_children(device: &Device) -> std::io::Result<()> {
+    let fd = device.handle().fd();
+    // SAFETY: F_SETFD takes a number and touches no memory; the descriptor is the device's.
+    match unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } {
+        -1 => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 
@@ -195,4 +230,37 @@ fn others() -> String {
         "under [camera] in the board file one of these could be named: {}",
         found.join(", ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use v4l::timestamp::Timestamp;
+
+    #[track_caller]
+    fn check(flags: Flags, stamp_us: i64, expect: (i64, Stamp)) {
+        let meta = Metadata {
+            timestamp: Timestamp::new(stamp_us / 1_000_000, stamp_us % 1_000_000),
+            flags,
+            ..Metadata::default()
+        };
+        assert_eq!(captured_us(&meta, 4_000, 5_000_000), expect);
+    }
+
+    #[test]
+    fn a_frames_instant_is_the_middle_of_its_exposure() {
+        let monotonic = Flags::TIMESTAMP_MONOTONIC;
+        check(monotonic, 4_990_000, (4_988_000, Stamp::End));
+        let start = monotonic | Flags::TSTAMP_SRC_SOE;
+        check(start, 4_990_000, (4_992_000, Stamp::Start));
+    }
+
+    #[test]
+    fn a_stamp_of_another_clock_or_out_of_the_question_is_not_believed() {
+        let arrival = (4_998_000, Stamp::Arrival);
+        check(Flags::TIMESTAMP_COPY, 4_990_000, arrival);
+        check(Flags::TIMESTAMP_UNKNOWN, 4_990_000, arrival);
+        check(Flags::TIMESTAMP_MONOTONIC, 5_000_001, arrival);
+        check(Flags::TIMESTAMP_MONOTONIC, 3_999_999, arrival);
+    }
 }

@@ -11,9 +11,9 @@ mod grid;
 mod shape;
 mod split;
 
-use super::geometry::PixelBox;
+use super::geometry::{Geometry, PixelBox};
 use belt::{Belt, sum};
-use boards::Direction;
+use boards::{Direction, Profile};
 use grid::{CellBox, Colour, Grid};
 use models::RgbView;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,21 @@ impl DetectorConfig {
             deviations: 3.0,
             shadow_share: 0.36,
             neck_share: 0.75,
+        }
+    }
+
+    /// What the board says, and defaults for the rest.
+    pub(crate) fn of_board(board: &Profile) -> Self {
+        let default = Self::new(Geometry::new(board).mm_per_px(), board.belt().direction);
+        let own = board.detection();
+        Self {
+            belt: own
+                .belt_px
+                .map(|[x0, y0, x1, y1]| PixelBox { x0, y0, x1, y1 }),
+            min_area_mm2: own.min_area_mm2.unwrap_or(default.min_area_mm2),
+            shadow_share: own.shadow_share.map_or(default.shadow_share, |v| v as f32),
+            neck_share: own.neck_share.map_or(default.neck_share, |v| v as f32),
+            ..default
         }
     }
 }

@@ -9,6 +9,8 @@ use boards::Destination;
 /// A decision may fall before the decision line when this many views agree this well.
 const CERTAIN_VIEWS: u32 = 3;
 const CERTAIN_SCORE: f32 = 0.9;
+/// What looks like two items is taken for one when that many views agree this well on what it is.
+const ONE_ITEM_SCORE: f32 = 0.99;
 /// Firings are released this long before they begin.
 const HORIZON_US: i64 = 40_000;
 /// A firing that would have to begin sooner than this is late.
@@ -29,21 +31,22 @@ impl Line {
             }
             let is_there = track.place_mm() + travel_mm >= self.config.decision_mm;
             let waits = track.in_flight > 0 && self.now_us < self.last_call_us(track);
-            if (is_there && !waits) || self.is_certain(track) {
+            if (is_there && !waits) || self.agree(track, CERTAIN_SCORE) {
                 let verdict = self.judge(track);
                 self.conclude(index, verdict, out);
             }
         }
     }
 
-    fn is_certain(&self, track: &Track) -> bool {
+    fn agree(&self, track: &Track, least_score: f32) -> bool {
         let standing = self.config.routes.standing(&track.votes);
-        track.votes.views >= CERTAIN_VIEWS && standing.is_some_and(|s| s.score >= CERTAIN_SCORE)
+        track.votes.views >= CERTAIN_VIEWS && standing.is_some_and(|s| s.score >= least_score)
     }
 
     fn judge(&self, track: &Track) -> Result<(usize, Destination), Reason> {
         let longest_mm = MAX_LENGTH_SHARE * 2.0 * self.config.geometry.half_length_mm();
-        if track.is_crowded() || track.length_mm() > longest_mm {
+        let two = track.is_crowded() && !self.agree(track, ONE_ITEM_SCORE);
+        if two || track.length_mm() > longest_mm {
             return Err(Reason::Crowded);
         }
         match self.config.routes.judge(&track.votes) {
@@ -76,6 +79,7 @@ impl Line {
             settled_us: track.votes.settled_us,
             place_mm: track.place_mm(),
             position_mm: track.place_mm() + self.motion.travel_mm(self.now_us),
+            length_mm: track.length_mm(),
             verdict: verdict.map(|(category, _)| category),
         });
         match verdict {

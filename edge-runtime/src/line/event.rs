@@ -75,8 +75,9 @@ pub(crate) enum Command {
         /// Capture instant of the last view that voted.
         settled_us: i64,
         place_mm: f64,
-        /// Its position at `t_us`.
+        /// Its position at `t_us`, and its length along the belt.
         position_mm: f64,
+        length_mm: f64,
         verdict: Result<usize, Reason>,
     },
     /// Switch the gate on and off at these times.

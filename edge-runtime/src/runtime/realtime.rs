@@ -4,26 +4,28 @@ use std::io;
 
 /// `SCHED_FIFO` priority of the thread that moves the gates: above everything ordinary, below the
 /// kernel's own threads (50 for threaded interrupts).
-const PRIORITY: libc::c_int = 40;
+pub(crate) const GATES: libc::c_int = 40;
+/// That of the thread in which the line runs, which gives the gates' thread its work.
+pub(crate) const LINE: libc::c_int = 39;
 
-/// Gives the calling thread real-time priority and exact timers.
+/// Gives the calling thread this real-time priority, and exact timers.
 ///
 /// # Errors
 /// A sentence that says what to allow, when the kernel refuses.
-pub(crate) fn enter() -> Result<(), String> {
+pub(crate) fn enter(priority: libc::c_int) -> Result<(), String> {
     // SAFETY: PR_SET_TIMERSLACK takes a number and touches no memory of ours.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_u64) };
     // SAFETY: `sched_param` is a plain struct of numbers, for which zeros are valid.
     let mut parameters: libc::sched_param = unsafe { std::mem::zeroed() };
-    parameters.sched_priority = PRIORITY;
+    parameters.sched_priority = priority;
     // SAFETY: 0 is the calling thread, and `parameters` outlives the call.
     let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameters) };
     if result == 0 {
         return Ok(());
     }
     Err(format!(
-        "the gates are moved without real-time priority ({}): allow it with LimitRTPRIO={PRIORITY} in the service, \
-         or `ulimit -r {PRIORITY}`",
+        "the gates are moved without real-time priority ({}): allow it with LimitRTPRIO={GATES} in the service, \
+         or `ulimit -r {GATES}`",
         io::Error::last_os_error()
     ))
 }

@@ -3,8 +3,8 @@
 use crate::actuate::{GateError, Gates};
 use crate::clock::Clock;
 use crate::runtime::realtime;
+use crate::runtime::watch::{Part, Watch};
 use crate::timing::Movement;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,8 @@ struct State {
     /// In the order of their times.
     edges: Vec<Edge>,
     all_off: bool,
+    /// What the belt's output is to become.
+    belt: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +38,9 @@ const IDLE: Duration = Duration::from_millis(20);
 /// So long before an edge it stops listening and sleeps until the very instant.
 const CLOSE_US: i64 = 500;
 
+/// At the end, a gate gets so long to close.
+const CLOSING_US: i64 = 2_000_000;
+
 /// More firings were asked for than there can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more than {MOST_EDGES} gate movements are waiting")]
@@ -48,6 +53,7 @@ impl Switchboard {
             state: Mutex::new(State {
                 edges: Vec::with_capacity(MOST_EDGES),
                 all_off: false,
+                belt: None,
             }),
             changed: Condvar::new(),
             max_on_us,
@@ -83,13 +89,28 @@ impl Switchboard {
         self.changed.notify_one();
     }
 
-    /// Ends the waiting, so that `stop` is seen.
+    /// As [`Switchboard::all_off`], and the belt's output too.
+    pub(crate) fn halt(&self) {
+        let mut state = self.lock();
+        state.edges.clear();
+        state.all_off = true;
+        state.belt = Some(false);
+        self.changed.notify_one();
+    }
+
+    /// Lets the belt run.
+    pub(crate) fn run_belt(&self) {
+        self.lock().belt = Some(true);
+        self.changed.notify_one();
+    }
+
+    /// Ends the waiting, so that the end is seen.
     pub(crate) fn wake(&self) {
         drop(self.lock());
         self.changed.notify_all();
     }
 
-    /// Switches until `stop`; then everything off. What was moved is told to `movements`, as far as
+    /// Switches until all parts are to end; then everything off. What was moved is told to `movements`, as far as
     /// there is room.
     ///
     /// # Errors
@@ -99,17 +120,19 @@ impl Switchboard {
         gates: &mut dyn Gates,
         movements: &SyncSender<Movement>,
         clock: &Clock,
-        stop: &AtomicBool,
+        watch: &Watch<'_>,
     ) -> Result<(), GateError> {
         let safe = SafeOff(gates);
         let mut on_since: Vec<Option<i64>> = vec![None; self.max_on_us.len()];
+        let mut step_us = None;
         loop {
-            match self.next_due(clock, stop) {
-                Due::Stop => return safe.0.all_off(),
+            match self.next_due(step_us, clock, watch) {
+                Due::Stop => return end(safe.0, clock),
                 Due::AllOff => {
                     safe.0.all_off()?;
                     on_since.fill(None);
                 }
+                Due::Belt(on) => safe.0.run_belt(on)?,
                 Due::Edge(edge) => {
                     let movement = switch(safe.0, &edge, clock)?;
                     on_since[edge.gate] = edge.on.then_some(movement.actual_us);
@@ -125,37 +148,49 @@ impl Switchboard {
                     *since = None;
                 }
             }
+            step_us = safe.0.advance(clock.now_us())?;
         }
     }
 
-    /// Waits for the next edge's time.
-    fn next_due(&self, clock: &Clock, stop: &AtomicBool) -> Due {
+    /// Waits for the next edge's time, or for `step_us`.
+    fn next_due(&self, step_us: Option<i64>, clock: &Clock, watch: &Watch<'_>) -> Due {
         let mut state = self.lock();
-        if stop.load(Ordering::Acquire) {
+        if !watch.goes_on(Part::Gates) {
             return Due::Stop;
         }
         if std::mem::take(&mut state.all_off) {
             return Due::AllOff;
         }
+        if let Some(on) = state.belt.take() {
+            return Due::Belt(on);
+        }
         let now_us = clock.now_us();
-        let Some(next) = state.edges.first() else {
-            let _unlocked = self.changed.wait_timeout(state, IDLE);
-            return Due::Nothing;
-        };
-        let wait_us = next.t_us - now_us;
-        if wait_us <= 0 {
+        let edge_us = state.edges.first().map(|edge| edge.t_us);
+        if edge_us.is_some_and(|edge_us| edge_us <= now_us) {
             return Due::Edge(state.edges.remove(0));
         }
+        let next_us = edge_us.into_iter().chain(step_us).min();
+        let wait_us = next_us.map_or(i64::MAX, |next_us| next_us - now_us);
         if wait_us > CLOSE_US {
             let wait = Duration::from_micros((wait_us - CLOSE_US).unsigned_abs());
             let _unlocked = self.changed.wait_timeout(state, wait.min(IDLE));
-            return Due::Nothing;
+        } else {
+            drop(state);
+            realtime::sleep_until_us(now_us + wait_us);
         }
-        let t_us = next.t_us;
-        drop(state);
-        realtime::sleep_until_us(t_us);
         Due::Nothing
     }
+}
+
+/// Everything off, and what takes time to close is given that time.
+fn end(gates: &mut dyn Gates, clock: &Clock) -> Result<(), GateError> {
+    gates.run_belt(false)?;
+    gates.all_off()?;
+    let give_up_us = clock.now_us() + CLOSING_US;
+    while let Some(step_us) = gates.advance(clock.now_us())?.filter(|us| *us < give_up_us) {
+        realtime::sleep_until_us(step_us);
+    }
+    Ok(())
 }
 
 fn switch(gates: &mut dyn Gates, edge: &Edge, clock: &Clock) -> Result<Movement, GateError> {
@@ -177,6 +212,7 @@ fn switch(gates: &mut dyn Gates, edge: &Edge, clock: &Clock) -> Result<Movement,
 enum Due {
     Stop,
     AllOff,
+    Belt(bool),
     Edge(Edge),
     Nothing,
 }
@@ -187,6 +223,7 @@ struct SafeOff<'a>(&'a mut dyn Gates);
 impl Drop for SafeOff<'_> {
     fn drop(&mut self) {
         // Nothing is left that could be done about a failure.
+        let _ = self.0.run_belt(false);
         let _ = self.0.all_off();
     }
 }

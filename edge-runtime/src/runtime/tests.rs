@@ -1,10 +1,10 @@
 use super::*;
 use crate::actuate::recorded::RecordedPin;
-use crate::actuate::{GateError, PinGates};
+use crate::actuate::{BoardGates, GateError};
 use crate::line::Routes;
 use crate::line::detect::DetectorConfig;
 use crate::line::{Line, LineConfig};
-use crate::recognise::Nobody;
+use crate::recognise::{NoScores, Nobody};
 use crate::sense::{NoSensors, SensorError};
 use boards::{Destination, MotionSource, Profile};
 
@@ -20,7 +20,7 @@ impl Observer for Silent {
     fn framed(&mut self, dropped: u64) {
         self.frames += 1 + dropped;
     }
-    fn failed(&mut self, _: &str) {}
+    fn failed(&mut self, _: &NoScores) {}
 }
 
 /// Gives so many grey frames, then what it is told to.
@@ -56,8 +56,10 @@ fn run(then: fn() -> CaptureError, stop: &AtomicBool) -> (anyhow::Result<()>, u6
     let runtime = Runtime {
         source: &mut Script { frames: 20, then },
         sensors: &mut NoSensors,
-        gates: &mut PinGates::new(pins),
+        gates: &mut BoardGates::of_pins(pins),
         max_on_us: vec![1],
+        max_loss_us: 5_000_000,
+        keepers: &mut [],
         detector: Detector::new(DetectorConfig::new([1.0, 1.0], board.belt().direction)),
         line: JournaledLine::new(Line::new(LineConfig::new(&board, routes)), None),
         recognise: &mut Nobody,
@@ -108,11 +110,12 @@ fn firings_are_cut_to_the_longest_time_and_end_in_the_safe_state() {
     let switchboard = Switchboard::new(vec![20_000, 60_000_000]);
     let (pins, edges) = RecordedPin::row(2, &clock);
     let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
     let (movements, moved) = sync_channel(16);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut gates = PinGates::new(pins);
-            switchboard.run(&mut gates, &movements, &clock, &stop)
+            let mut gates = BoardGates::of_pins(pins);
+            switchboard.run(&mut gates, &movements, &clock, &watch)
         });
         let now_us = clock.now_us();
         switchboard
@@ -149,21 +152,23 @@ fn firings_are_cut_to_the_longest_time_and_end_in_the_safe_state() {
 fn the_emergency_stop_does_not_wait_for_the_line() {
     let clock = Clock::Monotonic;
     let switchboard = Switchboard::new(vec![60_000_000]);
-    let inbox = Inbox::new(1);
+    let inbox = Inbox::new();
     let (pins, edges) = RecordedPin::row(1, &clock);
     let (movements, _moved) = sync_channel(16);
     let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
+    let halt = Halt::new(&inbox, &switchboard);
     let now_us = clock.now_us();
     let off_us = now_us + 50_000_000;
     switchboard.fire(0, now_us + 1_000, off_us).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut gates = PinGates::new(pins);
-            switchboard.run(&mut gates, &movements, &clock, &stop)
+            let mut gates = BoardGates::of_pins(pins);
+            switchboard.run(&mut gates, &movements, &clock, &watch)
         });
         assert!(edges.recv().unwrap().on);
         let mut sensors = Said(vec![Event::Stop { t_us: now_us }]);
-        let result = sense(&mut sensors, &inbox, &switchboard, &AtomicBool::new(false));
+        let result = sense(&mut sensors, &inbox, &halt, &watch);
         assert!(result.is_err(), "a sensor that is broken ends everything");
         // Nobody takes anything from the inbox, and the gate is off all the same.
         let edge = edges.recv().unwrap();
@@ -173,7 +178,10 @@ fn the_emergency_stop_does_not_wait_for_the_line() {
     });
     assert!(matches!(
         inbox.take(Duration::ZERO),
-        Some(Input::Event(Event::Stop { .. }))
+        Some(Input {
+            event: Event::Stop { .. },
+            frame: None
+        })
     ));
 }
 
@@ -225,8 +233,10 @@ fn an_output_that_is_not_what_it_was_set_to_ends_everything() {
     switchboard
         .fire(0, clock.now_us(), clock.now_us() + 1_000)
         .unwrap();
-    let mut gates = PinGates::new(vec![Stuck]);
-    let result = switchboard.run(&mut gates, &movements, &clock, &AtomicBool::new(false));
+    let mut gates = BoardGates::of_pins(vec![Stuck]);
+    let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
+    let result = switchboard.run(&mut gates, &movements, &clock, &watch);
     assert_eq!(result, Err(GateError::Contradicts { gate: 0, on: true }));
 }
 
@@ -235,4 +245,99 @@ fn a_flood_of_firings_is_refused() {
     let switchboard = Switchboard::new(vec![1000]);
     let results = (0..1000).map(|n| switchboard.fire(0, n * 10_000, n * 10_000 + 5));
     assert_eq!(results.filter(Result::is_ok).count(), 128);
+}
+
+#[test]
+fn the_belt_runs_when_nobody_objects_and_ends_off() {
+    use crate::actuate::{Actuator, Pulse};
+    let clock = Clock::Monotonic;
+    let (switchboard, inbox) = (Switchboard::new(Vec::new()), Inbox::new());
+    let halt = Halt::new(&inbox, &switchboard);
+    let (mut pins, edges) = RecordedPin::row(1, &clock);
+    let belt: Box<dyn Actuator> = Box::new(Pulse::new(pins.remove(0)));
+    let (movements, _moved) = sync_channel(16);
+    let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut gates = BoardGates::new(Vec::new(), Some(belt));
+            switchboard.run(&mut gates, &movements, &clock, &watch)
+        });
+        let quiet = || edges.recv_timeout(Duration::from_millis(100)).is_err();
+        let switched = || edges.recv().unwrap().on;
+        halt.release(Cause::EmergencyStop, 0);
+        assert!(quiet(), "there is no picture yet");
+        halt.release(Cause::NoPicture, 0);
+        assert!(switched());
+        halt.stop(Cause::EmergencyStop, 1);
+        assert!(!switched());
+        halt.stop(Cause::NoPicture, 2);
+        halt.release(Cause::EmergencyStop, 3);
+        assert!(quiet(), "one of two causes is left");
+        halt.release(Cause::NoPicture, 4);
+        assert!(switched());
+        stop.store(true, Ordering::Release);
+        switchboard.wake();
+        assert!(!switched(), "the end is a safe state");
+    });
+    let told = std::iter::from_fn(|| inbox.take(Duration::ZERO));
+    let told: Vec<(bool, i64)> = told
+        .map(|input| {
+            (
+                matches!(input.event, Event::Stop { .. }),
+                input.event.t_us(),
+            )
+        })
+        .collect();
+    assert_eq!(told, [(false, 0), (true, 1), (true, 2), (false, 4)]);
+}
+
+/// Gives a frame, then none for a while, then one again, then no more.
+struct Gap {
+    calls: u32,
+}
+
+impl FrameSource for Gap {
+    fn next_frame(&mut self, frame: &mut Frame, timeout: Duration) -> Result<(), CaptureError> {
+        self.calls += 1;
+        match self.calls {
+            1 | 6 => {
+                frame.captured_us = Clock::Monotonic.now_us();
+                Ok(())
+            }
+            2..6 => {
+                std::thread::sleep(timeout);
+                Err(CaptureError::TimedOut(timeout))
+            }
+            _ => Err(CaptureError::Finished),
+        }
+    }
+}
+
+#[test]
+fn without_a_picture_for_too_long_everything_stops_until_there_is_one() {
+    let clock = Clock::Monotonic;
+    let (switchboard, inbox) = (Switchboard::new(Vec::new()), Inbox::new());
+    let halt = Halt::new(&inbox, &switchboard);
+    halt.release(Cause::EmergencyStop, 0);
+    let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
+    let frames = Frames::new(FRAMES);
+    let camera = Camera {
+        frames: &frames,
+        inbox: &inbox,
+        halt: &halt,
+        clock: &clock,
+        max_loss_us: 250_000,
+    };
+    camera.run(&mut Gap { calls: 0 }, &watch).unwrap();
+    let told = std::iter::from_fn(|| inbox.take(Duration::ZERO));
+    let told: Vec<&str> = told
+        .map(|input| match input.event {
+            Event::Stop { .. } => "stop",
+            Event::Resume { .. } => "resume",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(told, ["resume", "stop", "resume"]);
 }

@@ -4,7 +4,7 @@ use super::{SensorError, Sensors};
 use crate::actuate::gpio::{OWNER, find, not_found};
 use crate::clock::Clock;
 use crate::line::Event;
-use boards::{InputLine, Profile};
+use boards::{Pin, Profile};
 use gpiocdev::Request;
 use gpiocdev::line::{EdgeDetection, EdgeKind, EventClock, Value};
 use std::os::fd::AsRawFd;
@@ -39,6 +39,8 @@ enum Meaning {
 
 /// Contacts bounce, and beams flicker.
 const DEBOUNCE: Duration = Duration::from_millis(2);
+/// A time stamp that is older is not believed.
+const OLDEST_US: i64 = 1_000_000;
 /// Events that the kernel keeps until they are read.
 const KERNEL_EVENTS: u32 = 1024;
 /// The encoder is told of this often.
@@ -105,7 +107,7 @@ impl GpioSensors {
     }
 }
 
-fn open(name: &str, meaning: Meaning, line: &InputLine) -> Result<Request, String> {
+fn open(name: &str, meaning: Meaning, line: &Pin) -> Result<Request, String> {
     let (chip, offset) = find(&line.line).ok_or_else(not_found)?;
     let mut builder = Request::builder();
     builder
@@ -146,6 +148,20 @@ impl Input {
         }
     }
 
+    /// The kernel's instant of an edge, which a debounced input has when it has been quiet for a while.
+    fn edge_us(&self, stamp_ns: u64, now_us: i64) -> i64 {
+        let stamp_us = i64::try_from(stamp_ns / 1000).unwrap_or(now_us);
+        let late_us = match self.meaning {
+            Meaning::Eye(_) => DEBOUNCE.as_micros() as i64,
+            Meaning::Encoder { .. } | Meaning::EmergencyStop => 0,
+        };
+        // A stamp of another clock is no instant of ours.
+        match now_us - stamp_us {
+            0..OLDEST_US => stamp_us - late_us,
+            _ => now_us,
+        }
+    }
+
     fn failed(&self, error: gpiocdev::Error) -> SensorError {
         SensorError(format!("{} cannot be read: {error}", self.name))
     }
@@ -159,7 +175,8 @@ impl Input {
                 *counted = edge.line_seqno;
             } else {
                 let active = edge.kind == EdgeKind::Rising;
-                events.extend(self.level(active, now_us));
+                let t_us = self.edge_us(edge.timestamp_ns, now_us);
+                events.extend(self.level(active, t_us));
             }
         }
         Ok(())

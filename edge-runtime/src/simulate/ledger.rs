@@ -3,6 +3,7 @@
 use crate::line::{Command, End, Reason};
 use crate::memory::Memory;
 use crate::observe::Observer;
+use crate::recognise::NoScores;
 use crate::simulate::report::{Chute, Report, percentiles_of};
 use crate::timing::{Movement, Timing};
 use boards::Destination;
@@ -16,6 +17,7 @@ struct Said {
     /// Where it was, and when.
     t_us: i64,
     position_mm: f64,
+    length_mm: f64,
     end: Option<End>,
 }
 
@@ -31,6 +33,8 @@ pub(crate) struct Ledger {
     memory: Option<Memory>,
     /// It differs from run to run, as virtual time does not.
     watches_memory: bool,
+    /// Views that were not classified.
+    refused: u64,
 }
 
 impl Observer for Ledger {
@@ -41,6 +45,7 @@ impl Observer for Ledger {
                 t_us,
                 settled_us,
                 position_mm,
+                length_mm,
                 verdict,
                 ..
             } => {
@@ -51,6 +56,7 @@ impl Observer for Ledger {
                     verdict,
                     t_us,
                     position_mm,
+                    length_mm,
                     end: None,
                 };
                 self.said.insert(track, said);
@@ -80,8 +86,11 @@ impl Observer for Ledger {
         }
     }
 
-    fn failed(&mut self, message: &str) {
-        eprintln!("warning: a view could not be classified: {message}");
+    fn failed(&mut self, why: &NoScores) {
+        self.refused += 1;
+        if self.refused == 1 {
+            eprintln!("note: a view was not classified: {why}");
+        }
     }
 }
 
@@ -169,7 +178,26 @@ impl Ledger {
                 *known = Some(*said);
             }
         }
+        self.spread_rejections(world, epoch_us, &mut by_item);
         (by_item, strays)
+    }
+
+    /// Items that touch are rejected as one: that speaks for each of them.
+    fn spread_rejections(&self, world: &World, epoch_us: i64, by_item: &mut [Option<Said>]) {
+        for said in self.said.values().filter(|s| s.verdict.is_err()) {
+            let t_us = said.t_us - epoch_us;
+            let covers = |item: usize| {
+                let apart_mm = world.position_mm(item, t_us) - said.position_mm;
+                apart_mm.abs() <= said.length_mm / 2.0
+            };
+            let Some(item) = world.item_at(t_us, said.position_mm, said.length_mm / 2.0) else {
+                continue;
+            };
+            let before = (0..item).rev().take_while(|i| covers(*i));
+            for item in before.chain((item..by_item.len()).take_while(|i| covers(*i))) {
+                by_item[item].get_or_insert(*said);
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ mod ledger;
 mod report;
 mod virtual_time;
 
-use crate::actuate::PinGates;
+use crate::actuate::BoardGates;
 use crate::actuate::recorded::RecordedPin;
 use crate::capture::simulated::{Feed, SimulatedCamera};
 use crate::clock::Clock;
@@ -14,8 +14,9 @@ use crate::journal::{JournalArgs, JournaledLine};
 use crate::line::detect::{Detector, DetectorConfig};
 use crate::line::geometry::Geometry;
 use crate::line::{Line, LineConfig, Routes, route};
+use crate::recognise::quality::{Limits, Selective};
 use crate::recognise::{Nobody, Recognise, Slowed};
-use crate::run::{max_on_us, say};
+use crate::run::{max_loss_us, max_on_us, say};
 use crate::runtime::Runtime;
 use crate::sense::simulated::SimulatedEncoder;
 use crate::sense::{NoSensors, Sensors};
@@ -125,11 +126,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(bundle) => Box::new(Classifier::new(bundle, args.threads)?),
         None => Box::new(Nobody),
     };
+    let limits = Limits::new(setup.board.camera());
+    let mut recognise = Selective::new(recognise.as_mut(), limits);
     let (clock, report) = if args.realtime {
-        let report = simulate_in_real_time(args, setup, recognise.as_mut())?;
+        let report = simulate_in_real_time(args, setup, &mut recognise)?;
         (ClockKind::Real, report)
     } else {
-        let report = simulate_virtual(args, setup, recognise.as_mut())?;
+        let report = simulate_virtual(args, setup, &mut recognise)?;
         (ClockKind::Virtual, report)
     };
     if bundle.is_some() {
@@ -391,12 +394,9 @@ fn simulate_virtual(
     let mut ledger = Ledger::default();
     let run = VirtualRun {
         camera: SimulatedCamera::new(world, setup.feed, edges, clock.clone(), rate),
-        gates: Box::new(PinGates::new(pins)),
+        gates: Box::new(BoardGates::of_pins(pins)),
         clock,
-        detector: Detector::new(DetectorConfig::new(
-            geometry.mm_per_px(),
-            setup.board.belt().direction,
-        )),
+        detector: Detector::new(DetectorConfig::of_board(&setup.board)),
         line: JournaledLine::new(line, journal),
         recognise,
         observer: &mut ledger,
@@ -424,7 +424,6 @@ fn simulate_in_real_time(
     }
     let clock = Clock::Monotonic;
     let (pins, edges) = RecordedPin::row(setup.board.gates().len(), &clock);
-    let geometry = Geometry::new(&setup.board);
     let rate = (setup.board.camera().rate_hz, setup.board.belt().direction);
     let line = Line::new(LineConfig::new(&setup.board, setup.routes.clone()));
     let journal = args.journal.open(false)?;
@@ -444,12 +443,11 @@ fn simulate_in_real_time(
     let runtime = Runtime {
         source: &mut camera,
         sensors: sensors.as_mut(),
-        gates: &mut PinGates::new(pins),
+        gates: &mut BoardGates::of_pins(pins),
         max_on_us: max_on_us(&setup.board),
-        detector: Detector::new(DetectorConfig::new(
-            geometry.mm_per_px(),
-            setup.board.belt().direction,
-        )),
+        max_loss_us: max_loss_us(&setup.board),
+        keepers: &mut [],
+        detector: Detector::new(DetectorConfig::of_board(&setup.board)),
         line: JournaledLine::new(line, journal),
         recognise: &mut recognise,
         observer: &ledger,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::capture::Frame;
 use crate::line::geometry::PixelBox;
+use crate::recognise::NoScores;
 use boards::{Destination, MotionSource};
 use image::{Rgba, RgbaImage};
 use simulator::Picture;
@@ -40,7 +41,7 @@ impl Recognise for Oracle {
         frame: &Frame,
         area: PixelBox,
         scores: &mut Vec<f32>,
-    ) -> Result<(), String> {
+    ) -> Result<(), NoScores> {
         let (x, y) = ((area.x0 + area.x1) / 2, (area.y0 + area.y1) / 2);
         let seen = frame.image.get_pixel(x, y).0.map(f32::from);
         let unit = |c: [f32; 3]| {

@@ -14,10 +14,10 @@ use crate::line::detect::{Detection, Detector};
 use crate::line::geometry::PixelBox;
 use crate::line::{Command, Event};
 use crate::observe::Observer;
-use crate::recognise::Recognise;
+use crate::recognise::{NoScores, Recognise};
 use crate::sense::simulated::SimulatedEncoder;
 use crate::timing::Movement;
-use anyhow::{Context, bail};
+use anyhow::bail;
 use models::RgbView;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -179,10 +179,14 @@ impl VirtualRun<'_> {
     fn classify(&mut self, frame: &Frame, area: PixelBox) -> anyhow::Result<Vec<f32>> {
         let mut scores = Vec::new();
         let begin = Instant::now();
-        self.recognise
-            .scores(frame, area, &mut scores)
-            .map_err(anyhow::Error::msg)
-            .context("cannot classify a view")?;
+        match self.recognise.scores(frame, area, &mut scores) {
+            Ok(()) => {}
+            Err(NoScores::Failed(message)) => bail!("cannot classify a view: {message}"),
+            Err(why) => {
+                self.observer.failed(&why);
+                return Ok(scores);
+            }
+        }
         self.observer
             .computed(i64::try_from(begin.elapsed().as_micros()).unwrap_or(i64::MAX));
         Ok(scores)

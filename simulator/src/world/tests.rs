@@ -57,6 +57,28 @@ fn the_same_seed_gives_the_same_frames() {
     assert_ne!(fa, fc);
 }
 
+proptest! {
+    #[test]
+    fn items_come_into_view_from_upstream(
+        seed: u64, share in 0.0..1.0f64, rate_per_min in 20.0..100.0f64, touching: bool
+    ) {
+        let min_gap_mm = 30.0;
+        let spacing = if touching {
+            Spacing::Touching { share, min_gap_mm }
+        } else {
+            Spacing::Apart { min_gap_mm }
+        };
+        let mut world = World::new(WorldConfig { spacing, rate_per_min, ..config(seed) }).unwrap();
+        for t_us in (0..20_000_000).step_by(50_000) {
+            while world.wants_item(t_us) {
+                let index = world.place(&card(0));
+                let front_mm = world.position_mm(index, t_us) + world.items()[index].extent_mm[0] / 2.0;
+                prop_assert!(front_mm < -200.0, "item {index} appears at {front_mm} mm");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_item_is_seen_where_the_world_says() {
     let mut world = filled(3, 4_000_000);
