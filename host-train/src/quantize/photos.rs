@@ -8,6 +8,7 @@ use models::Bundle;
 
 use super::bench::Bench;
 use crate::export::Trained;
+use crate::loader::{Photos, in_order};
 use crate::progress::Progress;
 use crate::squares::Squares;
 
@@ -35,9 +36,8 @@ pub(super) fn calibration(trained: &Trained, folder: &Path, count: usize) -> Res
             "warning: {used} calibration photos hardly show what comes; {FEW} or more do, 128 are usual"
         );
     }
-    let photos = trained.squares(&data)?;
-    look_at_colours(&photos, folder)?;
-    Ok(photos)
+    look_at_colours(&data, trained.config.threads)?;
+    trained.squares(&data)
 }
 
 /// Keeps every so many-th photo.
@@ -49,22 +49,26 @@ fn spread(data: &mut Dataset, count: usize) {
 }
 
 /// Photos of one colour (the lens cap, a broken camera) say nothing about ranges.
-fn look_at_colours(photos: &Squares, folder: &Path) -> Result<()> {
-    let plain = |square: &[u8]| {
-        (0..3).all(|channel| {
-            let values = || square.iter().skip(channel).step_by(3);
+fn look_at_colours(data: &Dataset, threads: usize) -> Result<()> {
+    let photos = Photos::new(data, 0);
+    let plain = |photo: usize| {
+        let pixels = photos.decode(photo)?;
+        Ok((0..3).all(|channel| {
+            let values = || pixels.as_raw().iter().skip(channel).step_by(3);
             let [low, high] = [values().min(), values().max()].map(|end| *end.unwrap_or(&0));
             high - low <= ONE_COLOUR
-        })
+        }))
     };
-    let count = (0..photos.len())
-        .filter(|&photo| plain(photos.square(photo)))
-        .count();
+    let mut count = 0;
+    in_order(threads, photos.len(), plain, |_, plain| {
+        count += usize::from(plain);
+        Ok(())
+    })?;
     if count == photos.len() {
         bail!(
             "{}: all {count} calibration photos are of one colour; ranges need photos like those that \
              will be sorted",
-            folder.display()
+            data.root.display()
         );
     }
     if count > 0 {
