@@ -90,7 +90,9 @@ impl Histogram {
         let width = exp2(self.exponent) / HALF as f64;
         let middle = move |bin: usize| (bin as f64 - HALF as f64 + 0.5) * width;
         let counts = self.counts.iter().enumerate();
-        counts.filter_map(move |(bin, &count)| (count > 0).then(|| (middle(bin), count)))
+        counts
+            .filter(|(_, count)| **count > 0)
+            .map(move |(bin, &count)| (middle(bin), count))
     }
 
     /// The mean of the squares that values, zeros left out, are off by when they go through a byte:
