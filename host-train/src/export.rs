@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use dataset::Dataset;
+use models::quantize::Scheme;
 use models::{
     Bundle, Graph, LabelSet, Manifest, Precision, PreprocessSpec, Provenance, Weights, passes, zoo,
 };
@@ -18,7 +19,7 @@ use crate::config::TrainConfig;
 use crate::data;
 use crate::loader::{Photos, in_order, normalize, square_len};
 use crate::network::Network;
-use crate::onnx::{Storage, encode};
+use crate::onnx::encode;
 use crate::random::{Purpose, generator};
 use crate::run;
 use crate::step::{highest, predict};
@@ -30,35 +31,47 @@ const PARITY_IMAGES: usize = 64;
 const BATCH: usize = 8;
 /// Largest difference of two logits that rounding explains, relative to the largest logit (or 1).
 const TOLERANCE: f32 = 1e-3;
-/// With 8-bit weights outputs do differ; on so many images the best item must stay.
-const INT8_AGREEMENT: f64 = 0.9;
 
 /// Writes a trained network as a bundle, after proving that it computes the same.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   host-train export --run runs/first --out waste.sortline
-  host-train export --run runs/first --out waste.sortline --onnx waste.onnx --weights int8
+  host-train export --run runs/first --out waste.sortline --onnx waste.onnx
   host-train export --run runs/first --out waste.sortline --purity 0.995
 
 Where there are validation photos, the logits are divided by the temperature that makes the scores fit
-how often they are right on them.")]
+how often they are right on them. For 8 bits: host-train quantize.")]
 pub(crate) struct Args {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    destination: Destination,
+}
+
+/// What is to become a bundle.
+#[derive(clap::Args)]
+pub(crate) struct Source {
     /// Folder of the run.
     #[arg(long, value_name = "RUN")]
-    run: PathBuf,
-    /// The bundle to write.
-    #[arg(long, value_name = "FILE.sortline")]
-    out: PathBuf,
-    /// Also write the network as ONNX.
-    #[arg(long, value_name = "FILE.onnx")]
-    onnx: Option<PathBuf>,
+    pub(crate) run: PathBuf,
     /// Which state: best (on validation) or last.
     #[arg(long, default_value = "best")]
-    checkpoint: String,
-    /// How weights are stored; int8 makes the bundle four times smaller.
-    #[arg(long, default_value = "f32")]
-    weights: Storage,
+    pub(crate) checkpoint: String,
+    /// The photos, if they are no longer where they were.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Where a bundle goes, and what it says about itself.
+#[derive(clap::Args)]
+pub(crate) struct Destination {
+    /// The bundle to write.
+    #[arg(long, value_name = "FILE.sortline")]
+    pub(crate) out: PathBuf,
+    /// Also write the network as ONNX.
+    #[arg(long, value_name = "FILE.onnx")]
+    pub(crate) onnx: Option<PathBuf>,
     /// The model's name [default: that of the run's folder].
     #[arg(long)]
     name: Option<String>,
@@ -67,16 +80,39 @@ pub(crate) struct Args {
     bundle_version: u32,
     /// Reject an item whose category scores lower.
     #[arg(long, default_value_t = 0.5, value_name = "SCORE")]
-    reject_below: f32,
+    pub(crate) reject_below: f32,
     /// Reject what scores lower than it must for so pure a category on the validation photos.
     #[arg(long, value_name = "PART")]
-    purity: Option<f64>,
+    pub(crate) purity: Option<f64>,
     /// Leave the scores as they were trained.
     #[arg(long)]
-    no_calibration: bool,
-    /// The photos, if they are no longer where they were.
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    pub(crate) no_calibration: bool,
+}
+
+impl Destination {
+    /// Whether these settings make sense, given whether there are validation photos.
+    pub(crate) fn check(&self, unseen: bool) -> Result<()> {
+        let wanted = self.purity.unwrap_or(0.0);
+        ensure!((0.0..=1.0).contains(&wanted), "--purity must be in 0..=1");
+        ensure!(
+            self.purity.is_none() || (unseen && !self.no_calibration),
+            "--purity needs validation photos, and calibration"
+        );
+        Ok(())
+    }
+
+    /// Writes the bundle, and its network if that is wanted.
+    pub(crate) fn write(&self, bundle: &Bundle) -> Result<()> {
+        if let Some(path) = &self.onnx {
+            write_atomically(path, &bundle.onnx)?;
+            say!("{}: {} bytes", path.display(), bundle.onnx.len());
+        }
+        let out = || self.out.display().to_string();
+        bundle.save(&self.out).with_context(out)?;
+        let bytes = std::fs::metadata(&self.out).with_context(out)?.len();
+        say!("{}: {bytes} bytes, BLAKE3 {}", out(), bundle.hash()?);
+        Ok(())
+    }
 }
 
 /// A run that has something to export.
@@ -85,7 +121,7 @@ pub(crate) struct Trained {
     pub(crate) labels: LabelSet,
     pub(crate) state: Checkpoint,
     pub(crate) graph: Graph,
-    weights: Weights,
+    pub(crate) weights: Weights,
     pub(crate) spec: PreprocessSpec,
 }
 
@@ -98,28 +134,32 @@ pub(crate) struct RunPhotos {
 
 /// Exports.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let wanted = args.purity.unwrap_or(0.0);
-    ensure!((0.0..=1.0).contains(&wanted), "--purity must be in 0..=1");
-    let mut trained = Trained::open(&args.run, &args.checkpoint)?;
-    let photos = trained.photos(args.data.as_deref());
+    let (source, destination) = (&args.source, &args.destination);
+    let mut trained = Trained::open(&source.run, &source.checkpoint)?;
+    let photos = trained.photos(source.data.as_deref());
     let unseen = photos.as_ref().filter(|photos| photos.unseen);
-    let (graph, weights) = passes::fold_batch_norm(&trained.graph, &trained.weights)?;
-    let onnx = encode(&graph, &weights, args.weights)?;
-    let mut bundle = Bundle::new(trained.manifest(args)?, onnx);
-    match unseen {
-        Some(photos) if !args.no_calibration => {
-            trained.calibrate(args, &mut bundle, &photos.data)?;
-        }
-        _ => ensure!(
-            args.purity.is_none(),
-            "--purity needs validation photos, and calibration"
-        ),
+    destination.check(unseen.is_some())?;
+    let mut bundle = trained.bundle()?;
+    bundle.manifest = trained.manifest(source, destination, Precision::F32)?;
+    let squares = match unseen {
+        Some(photos) => Some((photos, trained.squares(&photos.data)?)),
+        None => None,
+    };
+    if let Some((_, squares)) = squares.as_ref().filter(|_| !destination.no_calibration) {
+        let scores = trained.scores(&bundle, squares)?;
+        let calibration = trained.calibration(destination, &scores, &squares.items);
+        let mut weights = std::mem::take(&mut trained.weights);
+        trained.cool(&mut weights, &calibration);
+        trained.weights = weights;
+        bundle.onnx = trained.bundle()?.onnx;
+        calibration.apply(&mut bundle);
     }
     let data = photos.as_ref().map(|photos| &photos.data);
-    trained.prove_parity(&bundle.onnx, args.weights, data)?;
-    match unseen {
-        Some(photos) => {
-            let accuracy = trained.measure(&bundle, &photos.data)?;
+    trained.prove_parity(&bundle.onnx, data)?;
+    match &squares {
+        Some((photos, squares)) => {
+            let scores = trained.scores(&bundle, squares)?;
+            let accuracy = trained.accuracy(&photos.data, squares, &scores);
             say!(
                 "accuracy on {} {} photos: {:.2}% of items, {:.2}% of categories",
                 accuracy.items,
@@ -131,20 +171,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         None => say!("accuracy: not measured, as there are no validation photos"),
     }
-    if let Some(path) = &args.onnx {
-        write_atomically(path, &bundle.onnx)?;
-        say!("{}: {} bytes", path.display(), bundle.onnx.len());
-    }
-    bundle
-        .save(&args.out)
-        .with_context(|| args.out.display().to_string())?;
-    let bytes = std::fs::metadata(&args.out)?.len();
-    say!(
-        "{}: {bytes} bytes, BLAKE3 {}",
-        args.out.display(),
-        bundle.hash()?
-    );
-    Ok(())
+    destination.write(&bundle)
 }
 
 impl Trained {
@@ -192,7 +219,7 @@ impl Trained {
     }
 
     /// Compares burn's outputs with those of the exported network in tract.
-    fn prove_parity(&self, onnx: &[u8], storage: Storage, photos: Option<&Dataset>) -> Result<()> {
+    fn prove_parity(&self, onnx: &[u8], photos: Option<&Dataset>) -> Result<()> {
         let pixels = match photos {
             Some(data) => self.spread(data)?,
             None => self.noise(),
@@ -224,12 +251,8 @@ impl Trained {
                 "random images (the photos are gone)"
             }
         );
-        let holds = match storage {
-            Storage::F32 => largest <= TOLERANCE * scale,
-            Storage::Int8 => same as f64 >= INT8_AGREEMENT * count as f64,
-        };
         ensure!(
-            holds,
+            largest <= TOLERANCE * scale,
             "the exported network does not compute what was trained; no bundle is written"
         );
         Ok(())
@@ -295,20 +318,28 @@ impl Trained {
         Ok(outputs)
     }
 
-    fn manifest(&self, args: &Args) -> Result<Manifest> {
-        let folder = args.run.canonicalize()?;
+    /// What a bundle of this run says about itself.
+    pub(crate) fn manifest(
+        &self,
+        source: &Source,
+        destination: &Destination,
+        precision: Precision,
+    ) -> Result<Manifest> {
+        let folder = source.run.canonicalize()?;
         let folder_name = folder
             .file_name()
             .map(|name| name.to_string_lossy().into_owned());
         let plain = self.plain_manifest()?;
+        let categories = self.labels.categories().len();
         let manifest = Manifest {
-            name: args.name.clone().or(folder_name).unwrap_or(plain.name),
-            version: args.bundle_version,
-            precision: match args.weights {
-                Storage::F32 => Precision::F32,
-                Storage::Int8 => Precision::Int8Weights,
-            },
-            reject_thresholds: vec![args.reject_below; self.labels.categories().len()],
+            name: destination
+                .name
+                .clone()
+                .or(folder_name)
+                .unwrap_or(plain.name),
+            version: destination.bundle_version,
+            precision,
+            reject_thresholds: vec![destination.reject_below; categories],
             ..plain
         };
         manifest.check()?;
@@ -340,7 +371,7 @@ impl Trained {
     /// What was trained as a bundle, to measure it with.
     pub(crate) fn bundle(&self) -> Result<Bundle> {
         let (graph, weights) = passes::fold_batch_norm(&self.graph, &self.weights)?;
-        let onnx = encode(&graph, &weights, Storage::F32)?;
+        let onnx = encode(&graph, &weights, &Scheme::float(&graph))?;
         Ok(Bundle::new(self.plain_manifest()?, onnx))
     }
 }

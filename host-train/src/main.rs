@@ -39,12 +39,14 @@ mod optimizer;
 mod pretrained;
 mod preview;
 mod progress;
+mod quantize;
 mod random;
 mod report;
 mod run;
 mod schedule;
 mod schedule_command;
 mod split;
+mod squares;
 mod stats;
 mod step;
 mod student;
@@ -70,6 +72,7 @@ struct Cli {
 enum Command {
     Train(Box<train::Args>),
     Export(export::Args),
+    Quantize(quantize::Args),
     Evaluate(evaluate::Args),
     Networks(networks::Args),
     Schedule(schedule_command::Args),
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Quantize(args) => quantize::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Networks(args) => networks::run(&args),
         Command::Schedule(args) => schedule_command::run(&args),

@@ -51,6 +51,15 @@ impl Progress {
         Progress { bar, lines, what }
     }
 
+    /// Shows nothing: something else counts.
+    pub(crate) fn silent() -> Progress {
+        Progress {
+            bar: ProgressBar::hidden(),
+            lines: None,
+            what: "",
+        }
+    }
+
     /// `done` more are done.
     pub(crate) fn advance(&self, done: u64) {
         self.bar.inc(done);

@@ -1,6 +1,6 @@
 //! `host-train report`: a run as one page.
 
-mod page;
+pub(crate) mod page;
 
 use std::path::PathBuf;
 
@@ -107,7 +107,7 @@ fn curves(page: &mut Page, history: &[Epoch]) {
 fn judged_photos(page: &mut Page, trained: &Trained, photos: &RunPhotos) -> Result<()> {
     let bundle = trained.bundle()?;
     let data = &photos.data;
-    let scores = trained.scores(&bundle, data)?;
+    let scores = trained.scores(&bundle, &trained.squares(data)?)?;
     ensure!(!scores.is_empty(), "there are no photos to measure");
     let items = data.samples.iter().map(|sample| sample.item);
     let judged: Vec<Judged> = scores

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use burn::module::Module;
+use models::quantize::Scheme;
 use models::{Graph, Op, Weights, passes, reference, zoo};
 use tract_onnx::prelude::{
     DatumExt, Framework, InferenceModelExt, IntoRunnable, Tensor as Input, tvec,
@@ -14,7 +15,7 @@ use crate::config::{Backend, FullConfig};
 use crate::dropout::Dropout;
 use crate::evaluate::output::TensorFile;
 use crate::network::{Mode, Network, Norm};
-use crate::onnx::{Storage, encode};
+use crate::onnx::encode;
 use crate::optimizer;
 use crate::step::{Lesson, Target, learn};
 use crate::trainer::device;
@@ -106,7 +107,7 @@ fn check_graph(name: &str, graph: Graph) {
     let burn = in_burn(&graph, &weights, &input);
     assert_close(name, "burn", &burn, &expected);
     let (folded, weights) = passes::fold_batch_norm(&graph, &weights).unwrap();
-    let onnx = encode(&folded, &weights, Storage::F32).unwrap();
+    let onnx = encode(&folded, &weights, &Scheme::float(&folded)).unwrap();
     assert_close(name, "tract", &in_tract(&onnx, &input), &burn);
     if let Some(logits) = in_onnx_runtime(&onnx, &input) {
         assert_close(name, "ONNX Runtime", &logits, &burn);

@@ -7,6 +7,7 @@
 //! - [`zoo`]: functions that build the graphs of published networks;
 //! - [`weights`]: named tensors that belong to a graph;
 //! - [`passes`]: rewrites of graph and weights together;
+//! - [`mod@quantize`]: what a network is in 8 bits;
 //! - [`reference`](mod@reference): a slow, plain evaluator that says what a graph means;
 //! - [`labels`]: which item belongs to which category;
 //! - [`preprocess`]: from a frame to the network's input, the only place where pixels become
@@ -21,6 +22,7 @@ pub mod labels;
 pub mod manifest;
 pub mod passes;
 pub mod preprocess;
+pub mod quantize;
 pub mod reference;
 pub mod weights;
 pub mod zoo;

@@ -190,6 +190,79 @@ fn assert_adds_up(report: &Value, items: u64) {
 }
 
 #[test]
+fn the_same_items_are_sorted_in_8_bits() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name);
+    let (views, run) = train_on_drawn_items(folder.path());
+    // Two epochs teach little, so that next to nothing decides between items: accuracy is no measure here.
+    let quantize = succeed(
+        program("host-train")
+            .args([
+                "quantize",
+                "--max-drop",
+                "100",
+                "--max-item-drop",
+                "100",
+                "--run",
+            ])
+            .arg(&run)
+            .arg("--calibrate")
+            .arg(&views)
+            .arg("--out")
+            .arg(at("int8.sortline"))
+            .arg("--onnx")
+            .arg(at("int8.onnx"))
+            .arg("--report")
+            .arg(at("int8.html"))
+            .arg("--json")
+            .arg(at("int8.json")),
+    );
+    assert!(quantize.stdout.contains("kept"), "{}", quantize.stdout);
+    let outcome = json(&at("int8.json"));
+    let quality = outcome["logits_db"].as_f64().expect("a ratio");
+    assert!(
+        quality > 12.0,
+        "the logits have {quality} dB of signal to noise"
+    );
+    let bytes = |form: &str| outcome[form]["bytes"].as_f64().expect("a size");
+    assert!(bytes("f32") > 2.5 * bytes("int8"), "{outcome}");
+    assert_eq!(outcome["float_layers"].as_array().map(Vec::len), Some(0));
+    let page = fs::read_to_string(at("int8.html")).expect("a page");
+    assert!(page.contains("<svg") && page.contains("classifier"));
+    sorts_with(&at("int8.sortline"), &views, folder.path());
+    fs::create_dir(at("empty")).expect("a folder");
+    let black = at("black").join(first_item(&views));
+    fs::create_dir_all(&black).expect("a folder");
+    let photo = image::RgbImage::new(40, 30);
+    photo.save(black.join("lens-cap.png")).expect("a photo");
+    for (photos, says) in [("empty", "holds no photos"), ("black", "of one colour")] {
+        let refused = tests::run(
+            program("host-train")
+                .args(["quantize", "--run"])
+                .arg(&run)
+                .arg("--calibrate")
+                .arg(at(photos))
+                .arg("--out")
+                .arg(at("never.sortline")),
+        );
+        assert_eq!(refused.status, Some(1), "{photos}");
+        let named = refused.stderr.contains(photos) && refused.stderr.contains(says);
+        assert!(named, "{}", refused.stderr);
+        assert!(!at("never.sortline").exists());
+    }
+}
+
+/// `category/item` of some views.
+fn first_item(views: &Path) -> PathBuf {
+    let first = |folder: &Path| {
+        let entry = fs::read_dir(folder).expect("a folder").next();
+        entry.expect("an entry").expect("one").path()
+    };
+    let item = first(&first(views));
+    item.strip_prefix(views).expect("a view").to_owned()
+}
+
+#[test]
 fn the_demo_sorts_drawn_items_rightly() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let report = folder.path().join("report.json");

@@ -250,18 +250,10 @@ fn bundle(args: &[String]) -> Result<(), String> {
             .args(["--data", "train", "--out", "run", "--pretrained"])
             .arg(&wheel_name))
     })?;
-    stages.run("export", || {
+    stages.run("quantize", || {
         run(in_work("host-train")
-            .args([
-                "export",
-                "--name",
-                "drawn-10",
-                "--weights",
-                "int8",
-                "--run",
-                "run",
-                "--out",
-            ])
+            .args(["quantize", "--name", "drawn-10", "--run", "run"])
+            .args(["--calibrate", "train", "--out"])
             .arg(&bundle))
     })?;
     stages.run("measure on items that were not trained on", || {

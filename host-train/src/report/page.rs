@@ -12,10 +12,10 @@ figure{display:inline-block;width:9em;margin:.3em;vertical-align:top;font-size:.
 pre{background:#f5f5f5;padding:1em;overflow-x:auto}";
 
 /// A page under construction.
-pub(super) struct Page(String);
+pub(crate) struct Page(String);
 
 impl Page {
-    pub(super) fn new(title: &str) -> Page {
+    pub(crate) fn new(title: &str) -> Page {
         let title = escape(title);
         Page(format!(
             "<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"><title>{title}</title>\
@@ -23,19 +23,19 @@ impl Page {
         ))
     }
 
-    pub(super) fn heading(&mut self, text: &str) {
+    pub(crate) fn heading(&mut self, text: &str) {
         self.raw(&format!("<h2>{}</h2>", escape(text)));
     }
 
-    pub(super) fn paragraph(&mut self, text: &str) {
+    pub(crate) fn paragraph(&mut self, text: &str) {
         self.raw(&format!("<p>{}</p>", escape(text)));
     }
 
-    pub(super) fn preformatted(&mut self, text: &str) {
+    pub(crate) fn preformatted(&mut self, text: &str) {
         self.raw(&format!("<pre>{}</pre>", escape(text)));
     }
 
-    pub(super) fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) {
+    pub(crate) fn table(&mut self, head: &[&str], rows: Vec<Vec<String>>) {
         let line = |cell: &str, texts: &mut dyn Iterator<Item = &str>| {
             let cells = texts.map(|text| format!("<{cell}>{}</{cell}>", escape(text)));
             format!("<tr>{}</tr>", cells.collect::<String>())
@@ -49,12 +49,12 @@ impl Page {
     }
 
     /// HTML as it is.
-    pub(super) fn raw(&mut self, html: &str) {
+    pub(crate) fn raw(&mut self, html: &str) {
         self.0.push_str(html);
         self.0.push('\n');
     }
 
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.0.push_str("</body></html>\n");
         self.0
     }
@@ -62,7 +62,7 @@ impl Page {
 
 /// A confusion matrix as SVG: a row for what it was, a column for what was said; the darker, the larger
 /// the part of the row.
-pub(super) fn matrix(names: &[String], counts: &[Vec<usize>]) -> String {
+pub(crate) fn matrix(names: &[String], counts: &[Vec<usize>]) -> String {
     const CELL: usize = 18;
     const ROOM: usize = 190;
     let side = ROOM + CELL * names.len();
@@ -107,7 +107,7 @@ pub(super) fn matrix(names: &[String], counts: &[Vec<usize>]) -> String {
 }
 
 /// Bytes in base 64 (RFC 4648).
-pub(super) fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {

@@ -6,5 +6,6 @@ mod fold;
 mod graph;
 mod labels;
 mod preprocess;
+mod quantize;
 mod reference;
 mod zoo;

@@ -1,0 +1,85 @@
+//! A network on the way to 8 bits, and how far it is from f32.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use models::quantize::{Affine, Scheme};
+use models::{Bundle, Graph, Op, Weights};
+
+use super::observe::{decibels, powers};
+use crate::export::Trained;
+use crate::onnx::encode;
+use crate::progress::Progress;
+use crate::squares::Squares;
+
+/// Scores below are not told apart: e^-80.
+const LEAST: f32 = 1.8e-35;
+
+/// What does not change while ways to quantize a network are compared.
+pub(super) struct Bench<'a> {
+    pub(super) trained: &'a Trained,
+    /// Folded.
+    pub(super) graph: Graph,
+    /// The photos that ranges and biases follow from.
+    pub(super) calibration: Squares,
+    /// Those of them on which ways are compared.
+    pub(super) judges: Squares,
+    /// What f32 says about the judges.
+    pub(super) wanted: Vec<Vec<f32>>,
+}
+
+/// A way to quantize it.
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) weights: Weights,
+    /// One for every node.
+    pub(super) ranges: Vec<Affine>,
+    /// The layers that stay f32.
+    pub(super) float: BTreeSet<String>,
+}
+
+impl Bench<'_> {
+    /// A bundle to measure.
+    pub(super) fn bundle(&self, weights: &Weights, scheme: &Scheme) -> Result<Bundle> {
+        let mut bundle = self.trained.bundle()?;
+        bundle.onnx = encode(&self.graph, weights, scheme)?;
+        Ok(bundle)
+    }
+
+    /// The scheme of a way.
+    pub(super) fn scheme(&self, way: &Way) -> Scheme {
+        Scheme::new(&self.graph, &way.ranges, &way.float)
+    }
+
+    /// The signal-to-noise ratio of the logits against f32, over the judges, as the bundle runs.
+    pub(super) fn quality(&self, way: &Way) -> Result<f64> {
+        let bundle = self.bundle(&way.weights, &self.scheme(way))?;
+        let scores = self.judges.scores(&bundle, &Progress::silent())?;
+        Ok(likeness(&self.wanted, &scores))
+    }
+
+    /// The layers with weights.
+    pub(super) fn layers(&self) -> Vec<usize> {
+        let nodes = self.graph.nodes.iter().enumerate();
+        nodes
+            .filter(|(_, node)| matches!(node.op, Op::Conv { .. } | Op::Dense { .. }))
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+/// The signal-to-noise ratio of logits in decibels, from the scores that they give: what all logits of a
+/// photo have in common decides nothing and is left out.
+pub(super) fn likeness(wanted: &[Vec<f32>], found: &[Vec<f32>]) -> f64 {
+    let centred = |scores: &[f32]| -> Vec<f32> {
+        let logits: Vec<f32> = scores.iter().map(|score| score.max(LEAST).ln()).collect();
+        let mean = logits.iter().sum::<f32>() / logits.len().max(1) as f32;
+        logits.iter().map(|logit| logit - mean).collect()
+    };
+    let pairs = wanted.iter().zip(found);
+    let sums = pairs.fold([0.0; 2], |sums: [f64; 2], (wanted, found)| {
+        let [signal, noise] = powers(&centred(wanted), &centred(found));
+        [sums[0] + signal, sums[1] + noise]
+    });
+    decibels(sums[0], sums[1])
+}
