@@ -4,7 +4,7 @@
 //! appear whole or not at all: written beside their place, flushed to the disk, then renamed.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +16,9 @@ use crate::trainer::classifier;
 
 const MAGIC: &[u8; 8] = b"SLCHKPT2";
 const HASH_BYTES: usize = 32;
-const EXTENSION: &str = "checkpoint";
+const EXTENSION: &str = "ckpt";
+/// What the name of the best one begins with.
+const BEST: &str = "best-";
 
 /// Everything that a run needs to go on as if it had never stopped. Random numbers follow from the
 /// seed and the counters here.
@@ -94,6 +96,14 @@ impl Checkpoint {
             (Some(ours), Some(theirs)) => ours >= theirs,
             _ => true,
         }
+    }
+
+    /// `epoch-0012-acc-0.9557`: the epoch, and the part of the validation photos whose item was right,
+    /// where there are any.
+    fn name(&self) -> String {
+        let accuracy = self.history.last().and_then(|e| e.val_item_accuracy);
+        let accuracy = accuracy.map_or_else(String::new, |part| format!("-acc-{part:.4}"));
+        format!("epoch-{:04}{accuracy}", self.epochs)
     }
 
     /// Writes the file.
@@ -226,22 +236,21 @@ impl Store {
         Ok(Store { folder })
     }
 
-    /// The best one's file.
-    pub(crate) fn best_path(&self) -> PathBuf {
-        self.folder.join(format!("best.{EXTENSION}"))
-    }
-
-    fn epoch_path(&self, epoch: u32) -> PathBuf {
-        self.folder.join(format!("epoch-{epoch:05}.{EXTENSION}"))
-    }
-
     /// Saves the state after an epoch and removes all but the latest `keep`.
     pub(crate) fn save(&self, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
-        checkpoint.save(&self.epoch_path(checkpoint.epochs))?;
-        let epochs = self.epochs()?;
-        for &epoch in epochs.iter().rev().skip(keep) {
-            let path = self.epoch_path(epoch);
-            fs::remove_file(&path)
+        self.save_as("", checkpoint, keep)
+    }
+
+    /// Saves the best state and removes the one that was the best before.
+    pub(crate) fn save_best(&self, checkpoint: &Checkpoint) -> Result<()> {
+        self.save_as(BEST, checkpoint, 1)
+    }
+
+    fn save_as(&self, prefix: &str, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
+        let name = format!("{prefix}{}.{EXTENSION}", checkpoint.name());
+        checkpoint.save(&self.folder.join(name))?;
+        for (_, path) in self.files(prefix)?.iter().rev().skip(keep) {
+            fs::remove_file(path)
                 .with_context(|| format!("{}: cannot be removed", path.display()))?;
         }
         Ok(())
@@ -249,39 +258,37 @@ impl Store {
 
     /// The latest one, if there is any.
     pub(crate) fn latest(&self) -> Result<Option<Checkpoint>> {
-        let Some(epoch) = self.epochs()?.pop() else {
-            return Ok(None);
-        };
-        Checkpoint::open(&self.epoch_path(epoch)).map(Some)
+        self.open_last("")
     }
 
     /// The best one, if there is any.
     pub(crate) fn best(&self) -> Result<Option<Checkpoint>> {
-        let path = self.best_path();
-        if path.exists() {
-            Checkpoint::open(&path).map(Some)
-        } else {
-            Ok(None)
-        }
+        self.open_last(BEST)
     }
 
-    /// Epochs with a checkpoint, rising.
-    fn epochs(&self) -> Result<Vec<u32>> {
-        let mut epochs = Vec::new();
+    fn open_last(&self, prefix: &str) -> Result<Option<Checkpoint>> {
+        let last = self.files(prefix)?.pop();
+        last.map(|(_, path)| Checkpoint::open(&path)).transpose()
+    }
+
+    /// The checkpoints with this prefix before `epoch-`, and their epochs, rising. Of several best ones,
+    /// which a kill can leave, the latest is the best: it replaced the other.
+    fn files(&self, prefix: &str) -> Result<Vec<(u32, PathBuf)>> {
+        let mut files = Vec::new();
         let entries = fs::read_dir(&self.folder)
             .with_context(|| format!("{}: cannot be read", self.folder.display()))?;
         for entry in entries {
-            let name = entry?.file_name();
-            let number: Option<u32> = name.to_str().and_then(|name| {
-                name.strip_prefix("epoch-")?
-                    .strip_suffix(&format!(".{EXTENSION}"))?
-                    .parse()
-                    .ok()
+            let entry = entry?;
+            let name = entry.file_name();
+            let epoch: Option<u32> = name.to_str().and_then(|name| {
+                let name = name.strip_prefix(prefix)?.strip_prefix("epoch-")?;
+                let name = name.strip_suffix(&format!(".{EXTENSION}"))?;
+                name.split('-').next()?.parse().ok()
             });
-            epochs.extend(number);
+            files.extend(epoch.map(|epoch| (epoch, entry.path())));
         }
-        epochs.sort_unstable();
-        Ok(epochs)
+        files.sort_unstable();
+        Ok(files)
     }
 }
 
@@ -305,7 +312,16 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(|error| {
         // The old file, if any, is untouched; what could not be finished only takes up room.
         let _ = fs::remove_file(&beside);
-        anyhow::anyhow!("{}: cannot be written: {error}", path.display())
+        let shown = path.display();
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                anyhow::anyhow!(
+                    "{shown}: there is no room for it on the disk ({error}); what was saved before is \
+                     whole: make room, then go on"
+                )
+            }
+            _ => anyhow::anyhow!("{shown}: cannot be written: {error}"),
+        }
     })
 }
 
@@ -422,11 +438,24 @@ mod tests {
         for epoch in [1, 2, 10] {
             store.save(&checkpoint(epoch, None), 2).unwrap();
         }
-        assert_eq!(store.epochs().unwrap(), [2, 10]);
+        let names = || {
+            let files = fs::read_dir(folder.path().join("checkpoints")).unwrap();
+            let mut names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(), ["epoch-0002.ckpt", "epoch-0010.ckpt"]);
         assert_eq!(store.latest().unwrap().unwrap().epochs, 10);
-        let leftover = folder
-            .path()
-            .join("checkpoints/.epoch-00011.checkpoint.tmp");
+        assert_eq!(store.best().unwrap(), None);
+        for (epoch, accuracy) in [(9, 0.5), (11, 0.95567), (12345, 1.0)] {
+            let state = checkpoint(epoch, Some(accuracy));
+            store.save(&state, 1).unwrap();
+            store.save_best(&state).unwrap();
+            assert_eq!(store.best().unwrap(), Some(state));
+        }
+        let latest = "epoch-12345-acc-1.0000.ckpt";
+        assert_eq!(names(), [&format!("best-{latest}"), latest]);
+        let leftover = folder.path().join("checkpoints/.epoch-0011.ckpt.tmp");
         fs::write(&leftover, "half").unwrap();
         Store::new(folder.path()).unwrap();
         assert!(!leftover.exists());

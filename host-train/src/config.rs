@@ -47,7 +47,7 @@ pub(crate) struct TrainConfig {
     /// What computes.
     pub(crate) backend: Backend,
     /// Checkpoints of the latest epochs that are kept besides the best.
-    pub(crate) keep_checkpoints: usize,
+    pub(crate) keep_last: usize,
     /// Photos kept decoded in memory, in MiB.
     pub(crate) photo_memory_mib: u64,
     /// Threads that decode and augment.
@@ -116,7 +116,7 @@ impl TrainConfig {
             pretrained: None,
             seed: 1,
             backend: Backend::Flex,
-            keep_checkpoints: 2,
+            keep_last: 2,
             photo_memory_mib: 1024,
             workers: cores,
             threads: cores,
@@ -249,6 +249,11 @@ impl TrainConfig {
             (0.0..=1.0).contains(&momentum),
             "full.norm_momentum must be in 0..=1"
         );
+        let decay = self.full.stage_decay;
+        ensure!(
+            (0.0..=1.0).contains(&decay),
+            "full.stage_decay must be in 0..=1"
+        );
         ensure!(
             (1..=64).contains(&self.full.shards),
             "full.shards must be in 1..=64"
@@ -261,10 +266,7 @@ impl TrainConfig {
             (1..=256).contains(&self.workers),
             "workers must be in 1..=256"
         );
-        ensure!(
-            self.keep_checkpoints > 0,
-            "keep_checkpoints must be at least 1"
-        );
+        ensure!(self.keep_last > 0, "keep_last must be at least 1");
         let fraction = self.val_fraction;
         ensure!(
             (0.0..0.95).contains(&fraction),
@@ -294,7 +296,7 @@ impl TrainConfig {
             workers: 1,
             threads: 1,
             photo_memory_mib: 0,
-            keep_checkpoints: 1,
+            keep_last: 1,
             ..config.clone()
         };
         let (ours, theirs) = (result(self).to_toml()?, result(other).to_toml()?);
@@ -407,6 +409,8 @@ pub(crate) mod tests {
         check_fault(|c| c.val_fraction = 1.0, "val_fraction");
         check_fault(|c| c.augment.min_area = 0.0, "min_area");
         check_fault(|c| c.threads = 0, "threads");
+        check_fault(|c| c.keep_last = 0, "keep_last");
+        check_fault(|c| c.full.stage_decay = 1.5, "stage_decay");
     }
 
     #[test]

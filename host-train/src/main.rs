@@ -48,6 +48,8 @@ mod split;
 mod stats;
 mod step;
 mod student;
+mod tensorboard;
+mod thaw;
 mod train;
 mod trainer;
 mod value;

@@ -25,6 +25,7 @@ use crate::random::{Purpose, generator, shuffle};
 use crate::run::Run;
 use crate::step::{Lesson, Target, learn, split};
 use crate::student::{Stage, Student, gives_up};
+use crate::thaw::Thaw;
 
 /// Checkpoints are written at most this often: epochs on stored features take milliseconds.
 const SAVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -158,6 +159,7 @@ impl Trainer<'_> {
                 first_epoch: 0,
                 lesson: self.lesson(node, 1, Norm::Running, &head.stage),
                 norm_momentum: 0.0,
+                thaw: None,
             };
             self.train_stage(&stage, &material)?;
         }
@@ -200,6 +202,7 @@ impl Trainer<'_> {
             first_epoch: self.config.total_epochs() - full.stage.epochs,
             lesson: self.lesson(0, full.shards, norm, &full.stage),
             norm_momentum: full.norm_momentum,
+            thaw: Some(Thaw::new(&self.graph, full)?),
         };
         self.train_stage(&stage, &material)
     }
@@ -207,6 +210,7 @@ impl Trainer<'_> {
     fn lesson(&self, from: usize, shards: usize, norm: Norm, stage: &StageConfig) -> Lesson {
         Lesson {
             from,
+            frozen: from,
             shards,
             threads: self.config.threads,
             norm,
@@ -218,13 +222,7 @@ impl Trainer<'_> {
 
     /// Computes or reads the features; scales them, and makes the classifier fit.
     fn features(&mut self, head: &HeadConfig, node: usize) -> Result<StoredFeatures> {
-        let backbone = Backbone::new(
-            &self.graph,
-            &self.state.weights,
-            node,
-            self.spec,
-            &self.device,
-        )?;
+        let backbone = Backbone::new(&self.graph, &self.state.weights, node, self.spec)?;
         let folder = self.run.folder().join("features");
         let look = |photos: &Photos, count: usize| {
             let views = Views {
@@ -343,12 +341,17 @@ impl Trainer<'_> {
         let progress = Progress::new("training", "images", order.len() as u64);
         let mut step = u64::from(epoch - stage.first_epoch) * batches.len() as u64;
         let mut taught = Taught::default();
+        let thaw = stage.thaw.as_ref();
+        let frozen = thaw.map_or(stage.lesson.from, |thaw| {
+            thaw.frozen(epoch - stage.first_epoch)
+        });
         material.each_batch(epoch, &batches, &mut |targets, rows| {
             if self.stop.load(Ordering::Relaxed) {
                 bail!(Stopped);
             }
             taught.lr = stage.config.rate.learning_rate(step, steps, &losses);
             let lesson = Lesson {
+                frozen,
                 step: self.state.steps,
                 ..stage.lesson
             };
@@ -444,12 +447,10 @@ impl Trainer<'_> {
         if due {
             self.state.optimizer = optimizer::save(&student.optimizer)?;
             if let (Some(best), false) = (&self.best, self.best_is_saved) {
-                best.save(&self.run.store.best_path())?;
+                self.run.store.save_best(best)?;
                 self.best_is_saved = true;
             }
-            self.run
-                .store
-                .save(&self.state, self.config.keep_checkpoints)?;
+            self.run.store.save(&self.state, self.config.keep_last)?;
             self.run.write_metrics(&self.state.history)?;
             self.saved = Instant::now();
         }

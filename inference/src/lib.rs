@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod classifier;
+mod extractor;
 mod network;
 mod quantized;
 mod quiet;
@@ -20,6 +21,7 @@ use models::manifest::ManifestError;
 use thiserror::Error;
 
 pub use classifier::Classifier;
+pub use extractor::Extractor;
 pub use verdict::{Decision, Verdict};
 
 /// Why a bundle cannot be run, or a frame not be classified.
