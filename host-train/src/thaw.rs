@@ -102,52 +102,5 @@ impl Thaw {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use models::zoo;
-
-    #[test]
-    fn stages_end_where_all_data_passes_and_maps_get_smaller() {
-        for name in zoo::names() {
-            let graph = zoo::build(name, 10, Some(64)).unwrap();
-            let stages = Stages::new(&graph).unwrap();
-            assert!(stages.cuts.len() >= 4, "{name}: {:?}", stages.cuts);
-            assert_eq!(stages.cuts.last(), graph.feature_node().as_ref(), "{name}");
-            for &cut in &stages.cuts {
-                let later = graph.nodes.iter().skip(cut + 1);
-                let around = later.flat_map(|node| &node.inputs).find(|&&i| i < cut);
-                assert_eq!(around, None, "{name}: around {cut}");
-            }
-        }
-    }
-
-    #[test]
-    fn one_stage_after_the_other_thaws() {
-        let graph = zoo::build("mobilenet-v2", 10, None).unwrap();
-        let mut full = FullConfig::fine_tune();
-        let frozen = |full: &FullConfig, epoch| Thaw::new(&graph, full).unwrap().frozen(epoch);
-        assert_eq!(frozen(&full, 0), 0);
-        full.thaw_epochs = 2;
-        assert_eq!(Some(frozen(&full, 0)), graph.feature_node());
-        assert_eq!(frozen(&full, 0), frozen(&full, 1));
-        let course: Vec<usize> = (0..20).step_by(2).map(|e| frozen(&full, e)).collect();
-        assert!(
-            course.is_sorted_by(|a, b| a > b || (*a, *b) == (0, 0)),
-            "{course:?}"
-        );
-        assert_eq!(course.last(), Some(&0));
-    }
-
-    #[test]
-    fn earlier_stages_learn_more_slowly() {
-        let graph = zoo::build("resnet18", 10, None).unwrap();
-        let mut full = FullConfig::fine_tune();
-        assert!(Thaw::new(&graph, &full).unwrap().factors().is_none());
-        full.stage_decay = 0.5;
-        let thaw = Thaw::new(&graph, &full).unwrap();
-        let factors = thaw.factors().unwrap();
-        assert!(factors.is_sorted());
-        assert_eq!(factors.last(), Some(&1.0));
-        assert_eq!(factors[graph.feature_node().unwrap()], 0.5);
-    }
-}
+#[path = "thaw_tests.rs"]
+mod tests;
