@@ -3,22 +3,24 @@
 //! A checkpoint file is `SLCHKPT2`, the BLAKE3 hash of the rest, and the rest as postcard. Files
 //! appear whole or not at all: written beside their place, flushed to the disk, then renamed.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+mod scaler;
+mod store;
+
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use models::{Graph, Tensor, Weights};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use scaler::Scaler;
+pub(crate) use store::{Store, remove_leftovers, write_atomically};
 
 use crate::discriminant::Discriminant;
 use crate::trainer::classifier;
 
 const MAGIC: &[u8; 8] = b"SLCHKPT2";
 const HASH_BYTES: usize = 32;
-const EXTENSION: &str = "ckpt";
-/// What the name of the best one begins with.
-const BEST: &str = "best-";
 
 /// Everything that a run needs to go on as if it had never stopped. Random numbers follow from the
 /// seed and the counters here.
@@ -45,13 +47,6 @@ pub(crate) struct Checkpoint {
     pub(crate) optimizer: Vec<u8>,
     /// One entry per finished epoch.
     pub(crate) history: Vec<Epoch>,
-}
-
-/// Scales features to mean 0 and deviation 1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Scaler {
-    pub(crate) mean: Vec<f32>,
-    pub(crate) deviation: Vec<f32>,
 }
 
 /// What was measured in one epoch; a row of `metrics.csv`.
@@ -136,210 +131,6 @@ impl Checkpoint {
         );
         postcard::from_bytes(body).with_context(damaged)
     }
-}
-
-impl Scaler {
-    /// Measures `features`, rows of `width` values.
-    pub(crate) fn measure(features: &[f32], width: usize) -> Scaler {
-        let rows = (features.len() / width).max(1) as f64;
-        let mut sums = vec![(0.0f64, 0.0f64); width];
-        for row in features.chunks_exact(width) {
-            for ((sum, squares), &value) in sums.iter_mut().zip(row) {
-                *sum += f64::from(value);
-                *squares += f64::from(value) * f64::from(value);
-            }
-        }
-        let moments = sums.iter().map(|(sum, squares)| {
-            let mean = sum / rows;
-            let deviation = (squares / rows - mean * mean).max(0.0).sqrt();
-            // A feature that never changes says nothing: leave its scale alone.
-            (
-                mean as f32,
-                if deviation > 1e-6 {
-                    deviation as f32
-                } else {
-                    1.0
-                },
-            )
-        });
-        let (mean, deviation) = moments.unzip();
-        Scaler { mean, deviation }
-    }
-
-    /// Scales rows of features.
-    pub(crate) fn apply(&self, features: &mut [f32]) {
-        for row in features.chunks_exact_mut(self.mean.len()) {
-            for ((value, mean), deviation) in row.iter_mut().zip(&self.mean).zip(&self.deviation) {
-                *value = (*value - mean) / deviation;
-            }
-        }
-    }
-
-    /// Makes a classifier that was trained on scaled features work on unscaled ones.
-    pub(crate) fn fold_into(&self, weights: &mut Weights, classifier: &str) {
-        self.change(weights, classifier, |weight, mean, deviation| {
-            let folded = weight / f64::from(deviation);
-            (folded, -folded * f64::from(mean))
-        });
-    }
-
-    /// The reverse of [`Scaler::fold_into`].
-    pub(crate) fn unfold_from(&self, weights: &mut Weights, classifier: &str) {
-        self.change(weights, classifier, |weight, mean, deviation| {
-            (weight * f64::from(deviation), weight * f64::from(mean))
-        });
-    }
-
-    /// Replaces each weight, and adds to the bias of its row, what `new` says.
-    fn change(
-        &self,
-        weights: &mut Weights,
-        classifier: &str,
-        new: impl Fn(f64, f32, f32) -> (f64, f64),
-    ) {
-        let mut biases = vec![];
-        if let Some(matrix) = weights.get_mut(&format!("{classifier}.weight")) {
-            for row in matrix.data.chunks_exact_mut(self.mean.len()) {
-                let mut bias = 0.0;
-                for ((value, &mean), &deviation) in
-                    row.iter_mut().zip(&self.mean).zip(&self.deviation)
-                {
-                    let (weight, summand) = new(f64::from(*value), mean, deviation);
-                    *value = weight as f32;
-                    bias += summand;
-                }
-                biases.push(bias);
-            }
-        }
-        if let Some(bias) = weights.get_mut(&format!("{classifier}.bias")) {
-            for (value, summand) in bias.data.iter_mut().zip(biases) {
-                *value = (f64::from(*value) + summand) as f32;
-            }
-        }
-    }
-}
-
-/// Where a run keeps its checkpoints.
-#[derive(Clone, Debug)]
-pub(crate) struct Store {
-    folder: PathBuf,
-}
-
-impl Store {
-    /// The store of a run; makes its folder and removes what a kill left half-written.
-    pub(crate) fn new(run: &Path) -> Result<Store> {
-        let folder = run.join("checkpoints");
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("{}: cannot be made", folder.display()))?;
-        remove_leftovers(run)?;
-        remove_leftovers(&folder)?;
-        Ok(Store { folder })
-    }
-
-    /// Saves the state after an epoch and removes all but the latest `keep`.
-    pub(crate) fn save(&self, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
-        self.save_as("", checkpoint, keep)
-    }
-
-    /// Saves the best state and removes the one that was the best before.
-    pub(crate) fn save_best(&self, checkpoint: &Checkpoint) -> Result<()> {
-        self.save_as(BEST, checkpoint, 1)
-    }
-
-    fn save_as(&self, prefix: &str, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
-        let name = format!("{prefix}{}.{EXTENSION}", checkpoint.name());
-        checkpoint.save(&self.folder.join(name))?;
-        for (_, path) in self.files(prefix)?.iter().rev().skip(keep) {
-            fs::remove_file(path)
-                .with_context(|| format!("{}: cannot be removed", path.display()))?;
-        }
-        Ok(())
-    }
-
-    /// The latest one, if there is any.
-    pub(crate) fn latest(&self) -> Result<Option<Checkpoint>> {
-        self.open_last("")
-    }
-
-    /// The best one, if there is any.
-    pub(crate) fn best(&self) -> Result<Option<Checkpoint>> {
-        self.open_last(BEST)
-    }
-
-    fn open_last(&self, prefix: &str) -> Result<Option<Checkpoint>> {
-        let last = self.files(prefix)?.pop();
-        last.map(|(_, path)| Checkpoint::open(&path)).transpose()
-    }
-
-    /// The checkpoints with this prefix before `epoch-`, and their epochs, rising. Of several best ones,
-    /// which a kill can leave, the latest is the best: it replaced the other.
-    fn files(&self, prefix: &str) -> Result<Vec<(u32, PathBuf)>> {
-        let mut files = Vec::new();
-        let entries = fs::read_dir(&self.folder)
-            .with_context(|| format!("{}: cannot be read", self.folder.display()))?;
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name();
-            let epoch: Option<u32> = name.to_str().and_then(|name| {
-                let name = name.strip_prefix(prefix)?.strip_prefix("epoch-")?;
-                let name = name.strip_suffix(&format!(".{EXTENSION}"))?;
-                name.split('-').next()?.parse().ok()
-            });
-            files.extend(epoch.map(|epoch| (epoch, entry.path())));
-        }
-        files.sort_unstable();
-        Ok(files)
-    }
-}
-
-/// Writes a file so that its name never stands for half of it.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("file");
-    let beside = path.with_file_name(format!(".{name}.tmp"));
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-            _ => Ok(()),
-        }
-    };
-    write().map_err(|error| {
-        // The old file, if any, is untouched; what could not be finished only takes up room.
-        let _ = fs::remove_file(&beside);
-        let shown = path.display();
-        match error.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                anyhow::anyhow!(
-                    "{shown}: there is no room for it on the disk ({error}); what was saved before is \
-                     whole: make room, then go on"
-                )
-            }
-            _ => anyhow::anyhow!("{shown}: cannot be written: {error}"),
-        }
-    })
-}
-
-/// Removes what [`write_atomically`] left behind when it was killed.
-pub(crate) fn remove_leftovers(folder: &Path) -> Result<()> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("{}: cannot be read", folder.display()))?;
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name
-            .to_str()
-            .is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"))
-        {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// The weights of a run as `--checkpoint` names them.
