@@ -131,7 +131,10 @@ fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if size < 1e-3 => format!("{value:.2e}"),
-        size if size < 10.0 => format!("{value:.3}"),
+        size if size < 100.0 => {
+            let before_the_point = size.log10().floor() as i32;
+            format!("{value:.*}", (2 - before_the_point).max(0) as usize)
+        }
         _ => format!("{value:.0}"),
     }
 }
@@ -164,6 +167,13 @@ mod tests {
             SIZE[1] - ROOM[3]
         );
         assert!(svg.contains(&corners), "{svg}");
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let values = [0.0, 5e-4, 0.0015, 0.25, -2.0, 42.5, 639.0];
+        let expect = ["0", "5.00e-4", "0.00150", "0.250", "-2.00", "42.5", "639"];
+        assert_eq!(values.map(number), expect);
     }
 
     #[test]

@@ -15,7 +15,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 static SCREEN: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Epochs that a curve shows.
-const CURVE: usize = 30;
+const CURVE: usize = 20;
 
 /// Counts through something of known length.
 pub(crate) struct Progress {
@@ -101,7 +101,7 @@ impl EpochLines {
     /// For a training of so many epochs.
     pub(crate) fn new(epochs: u32) -> EpochLines {
         let dashboard = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("epochs [{bar:30}] {pos}/{len}  {wide_msg}");
+            let style = ProgressStyle::with_template("epochs [{bar:15}] {pos}/{len}  {wide_msg}");
             let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
             SCREEN.add(ProgressBar::new(epochs.into()).with_style(style))
         });
@@ -133,25 +133,24 @@ impl EpochLines {
     }
 }
 
-/// `loss █▅▂▁  validation ▁▃▇█  best 95.57% in epoch 12`
+/// `best 95.57% in epoch 12  validation ▁▃▇█  loss █▅▂▁`
 fn curves(history: &[Epoch]) -> String {
     let latest = &history[history.len().saturating_sub(CURVE)..];
-    let losses: Vec<f64> = latest.iter().map(|epoch| epoch.train_loss).collect();
-    let mut text = format!("loss {}", curve(&losses));
-    let accuracy = |epoch: &Epoch| epoch.val_item_accuracy;
-    let accuracies: Vec<f64> = latest.iter().filter_map(accuracy).collect();
-    let measured = |epoch: &Epoch| Some((accuracy(epoch)?, epoch.epoch));
+    let measured = |epoch: &Epoch| Some((epoch.val_item_accuracy?, epoch.epoch));
     // The later of equally good ones is kept.
     let best = history
         .iter()
         .filter_map(measured)
         .reduce(|best, next| if next.0 >= best.0 { next } else { best });
+    let mut text = String::new();
     if let Some((best, epoch)) = best {
-        let curve = curve(&accuracies);
+        let accuracies = latest.iter().filter_map(|epoch| epoch.val_item_accuracy);
+        let curve = curve(&accuracies.collect::<Vec<_>>());
         let best = best * 100.0;
-        text += &format!("  validation {curve}  best {best:.2}% in epoch {epoch}");
+        text = format!("best {best:.2}% in epoch {epoch}  validation {curve}  ");
     }
-    text
+    let losses: Vec<f64> = latest.iter().map(|epoch| epoch.train_loss).collect();
+    text + "loss " + &curve(&losses)
 }
 
 /// A bar for each value, from the lowest to the highest.
@@ -187,7 +186,7 @@ mod tests {
         let history = [some(1, 8.0, 0.5), some(2, 4.5, 0.75), some(3, 1.0, 0.75)];
         assert_eq!(
             curves(&history),
-            "loss █▅▁  validation ▁██  best 75.00% in epoch 3"
+            "best 75.00% in epoch 3  validation ▁██  loss █▅▁"
         );
         assert_eq!(curves(&[epoch(1, 2.0, None)]), "loss ▁");
         assert_eq!(curves(&[]), "loss ");
