@@ -32,7 +32,10 @@ pub enum ImageError {
     /// A file of no bytes.
     #[error("is empty")]
     Empty,
-    /// The bytes are no image of a known format, or a damaged one.
+    /// The bytes are no image of a known format.
+    #[error("is not a readable JPEG, PNG, BMP or WebP image: the format is not known")]
+    UnknownFormat,
+    /// A damaged image.
     #[error("is not a readable JPEG, PNG, BMP or WebP image: {0}")]
     Decode(String),
     /// Larger than any photo here should be.
@@ -63,12 +66,23 @@ pub fn decode(path: &Path) -> Result<RgbImage, ImageError> {
     file.take(MAX_FILE_BYTES)
         .read_to_end(&mut content)
         .map_err(read)?;
-    let mut reader = ImageReader::new(Cursor::new(&content))
+    decode_bytes(&content, MAX_ALLOC_BYTES)
+}
+
+/// As [`decode`], of a photo's bytes; decoding may take at most `max_alloc_bytes` of memory.
+///
+/// # Errors
+/// [`ImageError`].
+pub fn decode_bytes(content: &[u8], max_alloc_bytes: u64) -> Result<RgbImage, ImageError> {
+    if content.is_empty() {
+        return Err(ImageError::Empty);
+    }
+    let mut reader = ImageReader::new(Cursor::new(content))
         .with_guessed_format()
-        .map_err(read)?;
+        .map_err(|e| ImageError::Read(e.to_string()))?;
     match reader.format() {
-        None => return Err(ImageError::Decode("the format is not known".to_owned())),
-        Some(ImageFormat::Jpeg) if is_cut_off(&content) => {
+        None => return Err(ImageError::UnknownFormat),
+        Some(ImageFormat::Jpeg) if is_cut_off(content) => {
             return Err(ImageError::Decode("the file is cut off".to_owned()));
         }
         Some(_) => {}
@@ -76,7 +90,7 @@ pub fn decode(path: &Path) -> Result<RgbImage, ImageError> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE_PX);
     limits.max_image_height = Some(MAX_SIDE_PX);
-    limits.max_alloc = Some(MAX_ALLOC_BYTES);
+    limits.max_alloc = Some(max_alloc_bytes);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(from_image)?;
     let orientation = decoder.orientation().map_err(from_image)?;

@@ -2,10 +2,11 @@
 
 use std::io::{ErrorKind, Write};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use image::RgbImage;
 use inference::{Classifier, Decision};
 use models::{Bundle, RgbView};
 use serde::Serialize;
@@ -24,9 +25,9 @@ pub(crate) struct Args {
     images: Vec<PathBuf>,
 }
 
-/// What is printed about a photo. The first field, and the order, are the contest's.
-#[derive(Serialize)]
-struct Line {
+/// What is said about a photo. The first field, and the order, are the contest's.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line {
     /// `category/item`: the best item of the best category, also where the decision is a reject.
     result: String,
     /// Of the item, 0 to 1.
@@ -34,7 +35,9 @@ struct Line {
     category: String,
     /// The sum over the category's items, 0 to 1.
     category_score: f32,
-    file: String,
+    /// The name of the photo, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     /// Preprocessing and network, in milliseconds; reading and decoding the file is not in it.
     ms: f64,
     /// `reject` where `category_score` is below the bundle's threshold for the category.
@@ -58,7 +61,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut failed = Vec::new();
     for image in &args.images {
         let file = image.display().to_string();
-        let line = match classify(&mut classifier, image) {
+        let decoded = dataset::decode(image).map_err(anyhow::Error::from);
+        let line = decoded.and_then(|photo| classify(&mut classifier, &photo, Some(file.clone())));
+        let line = match line {
             Ok(line) => serde_json::to_string(&line)?,
             Err(error) => {
                 let error = format!("{error:#}");
@@ -83,10 +88,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn classify(classifier: &mut Classifier, path: &Path) -> Result<Line> {
-    let image = dataset::decode(path)?;
+/// What the classifier says about a photo.
+pub(crate) fn classify(
+    classifier: &mut Classifier,
+    image: &RgbImage,
+    file: Option<String>,
+) -> Result<Line> {
     let start = Instant::now();
-    let view = RgbView::new(&image, image.width(), image.height())?;
+    let view = RgbView::new(image, image.width(), image.height())?;
     let verdict = classifier.classify(view, None)?.clone();
     let ms = start.elapsed().as_secs_f64() * 1e3;
     let labels = classifier.labels();
@@ -95,7 +104,7 @@ fn classify(classifier: &mut Classifier, path: &Path) -> Result<Line> {
         score: verdict.item_score(),
         category: labels.categories()[verdict.category].clone(),
         category_score: verdict.category_score(),
-        file: path.display().to_string(),
+        file,
         ms: (ms * 1e3).round() / 1e3,
         decision: match verdict.decision {
             Decision::Category(_) => "accept",
@@ -115,7 +124,7 @@ mod tests {
             score: 0.5,
             category: "可回收物".to_owned(),
             category_score: 0.75,
-            file: "a \"b\".jpg".to_owned(),
+            file: Some("a \"b\".jpg".to_owned()),
             ms: 3.125,
             decision: "accept",
         };

@@ -25,6 +25,7 @@ mod replay;
 mod run;
 mod runtime;
 mod sense;
+mod serve;
 mod simulate;
 mod timing;
 
@@ -57,6 +58,7 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Classify(classify::Args),
+    Serve(serve::Args),
     Simulate(simulate::Args),
     Run(run::Args),
     Replay(replay::Args),
@@ -74,6 +76,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Classify(args) => classify::run(&args),
+        Command::Serve(args) => serve::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Run(args) => run_on_board(&args),
         Command::Replay(args) => replay::run(&args),

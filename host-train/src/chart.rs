@@ -1,6 +1,10 @@
-//! Line charts as SVG.
+//! Line charts, as SVG or as pixels.
+
+mod png;
 
 use std::fmt::Write;
+
+pub(crate) use png::png;
 
 /// One line of a chart.
 pub(crate) struct Line {
@@ -17,20 +21,53 @@ const COLOURS: [&str; 6] = [
     "#1f6fb4", "#d1600e", "#2e8b3d", "#b3261e", "#6d4fa3", "#7a5c3e",
 ];
 
-/// A chart with axes from 0 (or the lowest value below it) to the highest value.
+/// Where values lie on a chart.
+struct Layout {
+    x_range: [f64; 2],
+    y_range: [f64; 2],
+}
+
+impl Layout {
+    /// Axes from 0 (or the lowest value below it) to the highest value.
+    fn new(lines: &[Line]) -> Layout {
+        let range = |axis: usize| {
+            let values = lines.iter().flat_map(|line| &line.points).map(|p| p[axis]);
+            let finite = values.filter(|value| value.is_finite());
+            let (low, high) = finite.fold((0.0f64, 0.0f64), |(low, high), value| {
+                (low.min(value), high.max(value))
+            });
+            [low, if high > low { high } else { low + 1.0 }]
+        };
+        Layout {
+            x_range: range(0),
+            y_range: range(1),
+        }
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        ROOM[0] + part(value, self.x_range) * (SIZE[0] - ROOM[0] - ROOM[2])
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        SIZE[1] - ROOM[3] - part(value, self.y_range) * (SIZE[1] - ROOM[1] - ROOM[3])
+    }
+
+    /// The values at which the axes have numbers, across and up.
+    fn ticks(&self) -> impl Iterator<Item = [f64; 2]> {
+        let at = |[low, high]: [f64; 2], step: u8| low + (high - low) * f64::from(step) / 4.0;
+        (0..=4).map(move |step| [at(self.x_range, step), at(self.y_range, step)])
+    }
+}
+
+fn part(value: f64, [low, high]: [f64; 2]) -> f64 {
+    (value - low) / (high - low)
+}
+
+/// The chart as SVG.
 pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
-    let range = |axis: usize| {
-        let values = lines.iter().flat_map(|line| &line.points).map(|p| p[axis]);
-        let finite = values.filter(|value| value.is_finite());
-        let (low, high) = finite.fold((0.0f64, 0.0f64), |(low, high), value| {
-            (low.min(value), high.max(value))
-        });
-        [low, if high > low { high } else { low + 1.0 }]
-    };
-    let (x_range, y_range) = (range(0), range(1));
-    let part = |value: f64, [low, high]: [f64; 2]| (value - low) / (high - low);
-    let x = |value| ROOM[0] + part(value, x_range) * (SIZE[0] - ROOM[0] - ROOM[2]);
-    let y = |value| SIZE[1] - ROOM[3] - part(value, y_range) * (SIZE[1] - ROOM[1] - ROOM[3]);
+    let layout = Layout::new(lines);
+    let x = |value| layout.x(value);
+    let y = |value| layout.y(value);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
@@ -39,10 +76,8 @@ pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
     let mut add = |text: String| {
         let _ = writeln!(svg, "{text}");
     };
-    for step in 0..=4 {
-        let at = |[low, high]: [f64; 2]| low + (high - low) * f64::from(step) / 4.0;
-        let (across, up) = (at(x_range), at(y_range));
-        let [left, right] = [x(x_range[0]), x(x_range[1])];
+    for [across, up] in layout.ticks() {
+        let [left, right] = layout.x_range.map(x);
         add(format!(
             "<path d=\"M{left:.1} {height:.1}H{right:.1}\" stroke=\"#ddd\"/><text x=\"{label:.1}\" \
              y=\"{text:.1}\" text-anchor=\"end\">{up}</text>",
@@ -96,7 +131,10 @@ fn number(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if size < 1e-3 => format!("{value:.2e}"),
-        size if size < 10.0 => format!("{value:.3}"),
+        size if size < 100.0 => {
+            let before_the_point = size.log10().floor() as i32;
+            format!("{value:.*}", (2 - before_the_point).max(0) as usize)
+        }
         _ => format!("{value:.0}"),
     }
 }
@@ -129,6 +167,13 @@ mod tests {
             SIZE[1] - ROOM[3]
         );
         assert!(svg.contains(&corners), "{svg}");
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let values = [0.0, 5e-4, 0.0015, 0.25, -2.0, 42.5, 639.0];
+        let expect = ["0", "5.00e-4", "0.00150", "0.250", "-2.00", "42.5", "639"];
+        assert_eq!(values.map(number), expect);
     }
 
     #[test]

@@ -3,20 +3,24 @@
 //! A checkpoint file is `SLCHKPT2`, the BLAKE3 hash of the rest, and the rest as postcard. Files
 //! appear whole or not at all: written beside their place, flushed to the disk, then renamed.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod scaler;
+mod store;
+
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use models::{Graph, Tensor, Weights};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use scaler::Scaler;
+pub(crate) use store::{Store, remove_leftovers, write_atomically};
 
 use crate::discriminant::Discriminant;
 use crate::trainer::classifier;
 
 const MAGIC: &[u8; 8] = b"SLCHKPT2";
 const HASH_BYTES: usize = 32;
-const EXTENSION: &str = "checkpoint";
 
 /// Everything that a run needs to go on as if it had never stopped. Random numbers follow from the
 /// seed and the counters here.
@@ -43,13 +47,6 @@ pub(crate) struct Checkpoint {
     pub(crate) optimizer: Vec<u8>,
     /// One entry per finished epoch.
     pub(crate) history: Vec<Epoch>,
-}
-
-/// Scales features to mean 0 and deviation 1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Scaler {
-    pub(crate) mean: Vec<f32>,
-    pub(crate) deviation: Vec<f32>,
 }
 
 /// What was measured in one epoch; a row of `metrics.csv`.
@@ -96,6 +93,14 @@ impl Checkpoint {
         }
     }
 
+    /// `epoch-0012-acc-0.9557`: the epoch, and the part of the validation photos whose item was right,
+    /// where there are any.
+    fn name(&self) -> String {
+        let accuracy = self.history.last().and_then(|e| e.val_item_accuracy);
+        let accuracy = accuracy.map_or_else(String::new, |part| format!("-acc-{part:.4}"));
+        format!("epoch-{:04}{accuracy}", self.epochs)
+    }
+
     /// Writes the file.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let body = postcard::to_stdvec(self).context("a checkpoint cannot be encoded")?;
@@ -126,204 +131,6 @@ impl Checkpoint {
         );
         postcard::from_bytes(body).with_context(damaged)
     }
-}
-
-impl Scaler {
-    /// Measures `features`, rows of `width` values.
-    pub(crate) fn measure(features: &[f32], width: usize) -> Scaler {
-        let rows = (features.len() / width).max(1) as f64;
-        let mut sums = vec![(0.0f64, 0.0f64); width];
-        for row in features.chunks_exact(width) {
-            for ((sum, squares), &value) in sums.iter_mut().zip(row) {
-                *sum += f64::from(value);
-                *squares += f64::from(value) * f64::from(value);
-            }
-        }
-        let moments = sums.iter().map(|(sum, squares)| {
-            let mean = sum / rows;
-            let deviation = (squares / rows - mean * mean).max(0.0).sqrt();
-            // A feature that never changes says nothing: leave its scale alone.
-            (
-                mean as f32,
-                if deviation > 1e-6 {
-                    deviation as f32
-                } else {
-                    1.0
-                },
-            )
-        });
-        let (mean, deviation) = moments.unzip();
-        Scaler { mean, deviation }
-    }
-
-    /// Scales rows of features.
-    pub(crate) fn apply(&self, features: &mut [f32]) {
-        for row in features.chunks_exact_mut(self.mean.len()) {
-            for ((value, mean), deviation) in row.iter_mut().zip(&self.mean).zip(&self.deviation) {
-                *value = (*value - mean) / deviation;
-            }
-        }
-    }
-
-    /// Makes a classifier that was trained on scaled features work on unscaled ones.
-    pub(crate) fn fold_into(&self, weights: &mut Weights, classifier: &str) {
-        self.change(weights, classifier, |weight, mean, deviation| {
-            let folded = weight / f64::from(deviation);
-            (folded, -folded * f64::from(mean))
-        });
-    }
-
-    /// The reverse of [`Scaler::fold_into`].
-    pub(crate) fn unfold_from(&self, weights: &mut Weights, classifier: &str) {
-        self.change(weights, classifier, |weight, mean, deviation| {
-            (weight * f64::from(deviation), weight * f64::from(mean))
-        });
-    }
-
-    /// Replaces each weight, and adds to the bias of its row, what `new` says.
-    fn change(
-        &self,
-        weights: &mut Weights,
-        classifier: &str,
-        new: impl Fn(f64, f32, f32) -> (f64, f64),
-    ) {
-        let mut biases = vec![];
-        if let Some(matrix) = weights.get_mut(&format!("{classifier}.weight")) {
-            for row in matrix.data.chunks_exact_mut(self.mean.len()) {
-                let mut bias = 0.0;
-                for ((value, &mean), &deviation) in
-                    row.iter_mut().zip(&self.mean).zip(&self.deviation)
-                {
-                    let (weight, summand) = new(f64::from(*value), mean, deviation);
-                    *value = weight as f32;
-                    bias += summand;
-                }
-                biases.push(bias);
-            }
-        }
-        if let Some(bias) = weights.get_mut(&format!("{classifier}.bias")) {
-            for (value, summand) in bias.data.iter_mut().zip(biases) {
-                *value = (f64::from(*value) + summand) as f32;
-            }
-        }
-    }
-}
-
-/// Where a run keeps its checkpoints.
-#[derive(Clone, Debug)]
-pub(crate) struct Store {
-    folder: PathBuf,
-}
-
-impl Store {
-    /// The store of a run; makes its folder and removes what a kill left half-written.
-    pub(crate) fn new(run: &Path) -> Result<Store> {
-        let folder = run.join("checkpoints");
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("{}: cannot be made", folder.display()))?;
-        remove_leftovers(run)?;
-        remove_leftovers(&folder)?;
-        Ok(Store { folder })
-    }
-
-    /// The best one's file.
-    pub(crate) fn best_path(&self) -> PathBuf {
-        self.folder.join(format!("best.{EXTENSION}"))
-    }
-
-    fn epoch_path(&self, epoch: u32) -> PathBuf {
-        self.folder.join(format!("epoch-{epoch:05}.{EXTENSION}"))
-    }
-
-    /// Saves the state after an epoch and removes all but the latest `keep`.
-    pub(crate) fn save(&self, checkpoint: &Checkpoint, keep: usize) -> Result<()> {
-        checkpoint.save(&self.epoch_path(checkpoint.epochs))?;
-        let epochs = self.epochs()?;
-        for &epoch in epochs.iter().rev().skip(keep) {
-            let path = self.epoch_path(epoch);
-            fs::remove_file(&path)
-                .with_context(|| format!("{}: cannot be removed", path.display()))?;
-        }
-        Ok(())
-    }
-
-    /// The latest one, if there is any.
-    pub(crate) fn latest(&self) -> Result<Option<Checkpoint>> {
-        let Some(epoch) = self.epochs()?.pop() else {
-            return Ok(None);
-        };
-        Checkpoint::open(&self.epoch_path(epoch)).map(Some)
-    }
-
-    /// The best one, if there is any.
-    pub(crate) fn best(&self) -> Result<Option<Checkpoint>> {
-        let path = self.best_path();
-        if path.exists() {
-            Checkpoint::open(&path).map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-
-    /// Epochs with a checkpoint, rising.
-    fn epochs(&self) -> Result<Vec<u32>> {
-        let mut epochs = Vec::new();
-        let entries = fs::read_dir(&self.folder)
-            .with_context(|| format!("{}: cannot be read", self.folder.display()))?;
-        for entry in entries {
-            let name = entry?.file_name();
-            let number: Option<u32> = name.to_str().and_then(|name| {
-                name.strip_prefix("epoch-")?
-                    .strip_suffix(&format!(".{EXTENSION}"))?
-                    .parse()
-                    .ok()
-            });
-            epochs.extend(number);
-        }
-        epochs.sort_unstable();
-        Ok(epochs)
-    }
-}
-
-/// Writes a file so that its name never stands for half of it.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or("file");
-    let beside = path.with_file_name(format!(".{name}.tmp"));
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-            _ => Ok(()),
-        }
-    };
-    write().map_err(|error| {
-        // The old file, if any, is untouched; what could not be finished only takes up room.
-        let _ = fs::remove_file(&beside);
-        anyhow::anyhow!("{}: cannot be written: {error}", path.display())
-    })
-}
-
-/// Removes what [`write_atomically`] left behind when it was killed.
-pub(crate) fn remove_leftovers(folder: &Path) -> Result<()> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("{}: cannot be read", folder.display()))?;
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name
-            .to_str()
-            .is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp"))
-        {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// The weights of a run as `--checkpoint` names them.
@@ -422,11 +229,24 @@ mod tests {
         for epoch in [1, 2, 10] {
             store.save(&checkpoint(epoch, None), 2).unwrap();
         }
-        assert_eq!(store.epochs().unwrap(), [2, 10]);
+        let names = || {
+            let files = fs::read_dir(folder.path().join("checkpoints")).unwrap();
+            let mut names: Vec<_> = files.map(|file| file.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(), ["epoch-0002.ckpt", "epoch-0010.ckpt"]);
         assert_eq!(store.latest().unwrap().unwrap().epochs, 10);
-        let leftover = folder
-            .path()
-            .join("checkpoints/.epoch-00011.checkpoint.tmp");
+        assert_eq!(store.best().unwrap(), None);
+        for (epoch, accuracy) in [(9, 0.5), (11, 0.95567), (12345, 1.0)] {
+            let state = checkpoint(epoch, Some(accuracy));
+            store.save(&state, 1).unwrap();
+            store.save_best(&state).unwrap();
+            assert_eq!(store.best().unwrap(), Some(state));
+        }
+        let latest = "epoch-12345-acc-1.0000.ckpt";
+        assert_eq!(names(), [&format!("best-{latest}"), latest]);
+        let leftover = folder.path().join("checkpoints/.epoch-0011.ckpt.tmp");
         fs::write(&leftover, "half").unwrap();
         Store::new(folder.path()).unwrap();
         assert!(!leftover.exists());

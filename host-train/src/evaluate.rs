@@ -3,6 +3,7 @@
 pub(crate) mod output;
 mod table;
 mod tally;
+mod views;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -16,8 +17,10 @@ use models::{Bundle, LabelSet, Preprocessor, RgbView};
 
 use crate::data::label_set;
 use crate::progress::Progress;
+use crate::step::highest;
 use output::TensorFile;
 use tally::Report;
+use views::{Tta, mirror, views};
 
 /// Measures a bundle on labelled photos: items, categories, purity, recall.
 #[derive(Debug, clap::Args)]
@@ -41,8 +44,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE.csv")]
     predictions: Option<PathBuf>,
     /// Writes what the network was given, float32 [photos, 3, S, S] in the order of the predictions
-    #[arg(long, value_name = "FILE.npy")]
+    #[arg(long, value_name = "FILE.npy", conflicts_with = "tta")]
     tensors: Option<PathBuf>,
+    /// Averages the scores of several views of each photo; the sorting program looks at one
+    #[arg(long)]
+    tta: Option<Tta>,
     /// Photos classified at the same time, each on one thread [default: one per processor]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -86,7 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .unwrap_or(processors)
         .get()
         .min(data.samples.len());
-    let predictions = predict_all(&bundle, &data, threads, tensors.as_ref())?;
+    let predictions = predict_all(&bundle, &data, args.tta, threads, tensors.as_ref())?;
     let report = Report::new(&bundle, args, &data, &predictions, threads)?;
     if let Some((path, file)) = json {
         output::write_json(&path, file, &report)?;
@@ -154,13 +160,14 @@ fn relabel(mut data: Dataset, bundle: &LabelSet) -> Result<Dataset> {
 fn predict_all(
     bundle: &Bundle,
     data: &Dataset,
+    tta: Option<Tta>,
     threads: usize,
     tensors: Option<&TensorFile>,
 ) -> Result<Vec<Prediction>> {
     let progress = Progress::new("evaluating", "photos", data.samples.len() as u64);
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Result<Prediction, Fault>)>> {
-        let mut worker = Worker::new(bundle)?;
+        let mut worker = Worker::new(bundle, tta)?;
         let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -219,15 +226,21 @@ struct Worker {
     classifier: Classifier,
     preprocessor: Preprocessor,
     tensor: Vec<f32>,
+    side: usize,
+    thresholds: Vec<f32>,
+    tta: Option<Tta>,
 }
 
 impl Worker {
-    fn new(bundle: &Bundle) -> Result<Worker> {
+    fn new(bundle: &Bundle, tta: Option<Tta>) -> Result<Worker> {
         let spec = bundle.manifest.preprocess;
         Ok(Worker {
             classifier: Classifier::new(bundle, 1)?,
             preprocessor: Preprocessor::new(spec)?,
             tensor: vec![0.0; spec.len()],
+            side: spec.size as usize,
+            thresholds: bundle.manifest.reject_thresholds.clone(),
+            tta,
         })
     }
 
@@ -240,20 +253,40 @@ impl Worker {
         let start = Instant::now();
         let name = || path.display().to_string();
         let view = RgbView::new(&image, image.width(), image.height()).with_context(name)?;
-        self.preprocessor
-            .tensor(view, None, &mut self.tensor)
-            .with_context(name)?;
-        let verdict = self
-            .classifier
-            .classify_tensor(&self.tensor)
-            .with_context(name)?;
-        let item = verdict.best_item();
+        let labels = self.classifier.labels();
+        let mut items = vec![0.0; labels.len()];
+        let mut categories = vec![0.0; labels.categories().len()];
+        let mut decision = Decision::Reject;
+        let looks = views(self.tta, image.width(), image.height());
+        let share = 1.0 / looks.len() as f32;
+        for look in &looks {
+            self.preprocessor
+                .tensor(view, look.region, &mut self.tensor)
+                .with_context(name)?;
+            if look.mirrored {
+                mirror(&mut self.tensor, self.side);
+            }
+            let verdict = self
+                .classifier
+                .classify_tensor(&self.tensor)
+                .with_context(name)?;
+            let add = |(sum, score): (&mut f32, &f32)| *sum += score * share;
+            items.iter_mut().zip(&verdict.item_scores).for_each(add);
+            let scores = &verdict.category_scores;
+            categories.iter_mut().zip(scores).for_each(add);
+            decision = verdict.decision;
+        }
+        let (item, category) = (highest(&items), highest(&categories));
+        let category_score = categories[category];
         Ok(Ok(Prediction {
             item,
-            item_score: verdict.item_scores[item],
-            category: verdict.category,
-            category_score: verdict.category_score(),
-            accepted: verdict.decision != Decision::Reject,
+            item_score: items[item],
+            category,
+            category_score,
+            accepted: match self.tta {
+                None => decision != Decision::Reject,
+                Some(_) => category_score > 0.0 && category_score >= self.thresholds[category],
+            },
             time: start.elapsed(),
         }))
     }

@@ -8,29 +8,27 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
+use inference::Extractor;
+use models::quantize::Scheme;
 use models::{Graph, PreprocessSpec, Weights, passes};
 
 use crate::augment::Augmentation;
 use crate::checkpoint::write_atomically;
 use crate::config::AugmentConfig;
 use crate::loader::{Photos, in_order, normalize};
-use crate::network::{Mode, Network};
+use crate::onnx::encode;
 use crate::progress::Progress;
 use crate::random::{Purpose, generator};
 use crate::trainer::Stopped;
-use crate::value::Value;
 
 /// Photos per file.
 const CHUNK: usize = 64;
-/// Images that go through the network together.
-const BATCH: usize = 8;
 
-/// A backbone that does not change: the part of a network up to some node.
+/// A backbone that does not change: the part of a network up to some node. tract computes it, faster
+/// than burn.
 pub(crate) struct Backbone {
-    network: Network,
+    extractor: Extractor,
     spec: PreprocessSpec,
-    device: Device,
     /// Hash of the graph, its weights and the preprocessing.
     key: blake3::Hash,
 }
@@ -57,11 +55,10 @@ impl Backbone {
         weights: &Weights,
         last: usize,
         spec: PreprocessSpec,
-        device: &Device,
     ) -> Result<Backbone> {
         let prefix = graph.prefix(last);
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("{prefix:?} {spec:?} {device:?}").as_bytes());
+        hasher.update(format!("tract {prefix:?} {spec:?}").as_bytes());
         let mut own = Weights::new();
         for parameter in prefix.parameters()? {
             let tensor = weights
@@ -73,10 +70,10 @@ impl Backbone {
             own.insert(parameter.name, tensor.clone());
         }
         let (graph, weights) = passes::fold_batch_norm(&prefix, &own)?;
-        let network = Network::new(graph, &weights, device)?;
+        let width = graph.shapes()?[graph.nodes.len() - 1].len();
+        let onnx = encode(&graph, &weights, &Scheme::float(&graph))?;
         Ok(Backbone {
-            device: device.clone(),
-            network,
+            extractor: Extractor::new(&onnx, spec.size as usize, width)?,
             spec,
             key: hasher.finalize(),
         })
@@ -95,8 +92,7 @@ impl Backbone {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot be made", folder.display()))?;
         crate::checkpoint::remove_leftovers(folder)?;
-        let last = self.network.graph().nodes.len() - 1;
-        let width = self.network.shape(last).len();
+        let width = self.extractor.width();
         let progress = Progress::new("features", "images", (photos.len() * views.count) as u64);
         let mut rows = Vec::with_capacity(photos.len() * views.count * width);
         let make = |chunk: usize| {
@@ -152,26 +148,19 @@ impl Backbone {
         progress: &Progress,
         stop: &AtomicBool,
     ) -> Result<Vec<f32>> {
-        let looks: Vec<(usize, usize)> = indices
+        let looks = indices
             .iter()
-            .flat_map(|&index| (0..views.count).map(move |view| (index, view)))
-            .collect();
-        let last = self.network.graph().nodes.len() - 1;
+            .flat_map(|&index| (0..views.count).map(move |view| (index, view)));
         let mut rows = Vec::new();
-        for looks in looks.chunks(BATCH) {
+        for (index, view) in looks {
             if stop.load(Ordering::Relaxed) {
                 bail!(Stopped);
             }
-            let mut pixels = Vec::new();
-            for &(index, view) in looks {
-                let change = |_, width, height| views.change(index, view, width, height);
-                pixels.extend(photos.batch(&[index], &self.spec, change)?.pixels);
-            }
+            let change = |_, width, height| views.change(index, view, width, height);
+            let pixels = photos.batch(&[index], &self.spec, change)?.pixels;
             let input = normalize(&self.spec, &pixels)?;
-            let input = Value::new(input, self.network.shape(0), &self.device);
-            let (output, _) = self.network.run(0, last, input, Mode::Inference);
-            rows.extend(output.floats());
-            progress.advance(looks.len() as u64);
+            rows.extend(self.extractor.features(&input)?);
+            progress.advance(1);
         }
         Ok(rows)
     }
@@ -198,4 +187,45 @@ fn read(path: &Path, expected: usize) -> Option<Vec<f32>> {
     let (words, rest) = bytes.as_chunks::<4>();
     let whole = words.len() == expected && rest.is_empty();
     whole.then(|| words.iter().map(|&word| f32::from_le_bytes(word)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Backend;
+    use crate::network::{Mode, Network};
+    use crate::trainer::device;
+    use crate::value::Value;
+    use models::{reference, zoo};
+
+    #[test]
+    fn features_are_those_of_burn() {
+        for name in [
+            "mobilenet-v2-0.35",
+            "efficientnet-lite0",
+            "se-resnet50",
+            "mobilenet-v3-small",
+        ] {
+            let graph = zoo::build(name, 5, Some(64)).unwrap();
+            let weights = crate::initialize::initialize(&graph, 7).unwrap();
+            let node = graph.feature_node().unwrap();
+            let spec = zoo::preprocess(name, Some(64)).unwrap();
+            let backbone = Backbone::new(&graph, &weights, node, spec).unwrap();
+            let device = device(Backend::Flex);
+            let network = Network::new(graph.clone(), &weights, &device).unwrap();
+            for seed in 0..2 {
+                let image = reference::random_input(&graph, seed);
+                let found = backbone.extractor.features(&image).unwrap();
+                let input = Value::new(image, network.shape(0), &device);
+                let (expected, _) = network.run(0, node, input, Mode::Inference);
+                let expected = expected.floats();
+                assert_eq!(found.len(), expected.len());
+                let largest = expected.iter().fold(1.0f32, |most, x| most.max(x.abs()));
+                for (found, expected) in found.iter().zip(&expected) {
+                    let apart = (found - expected).abs();
+                    assert!(apart <= 1e-4 * largest, "{name}: {found} {expected}");
+                }
+            }
+        }
+    }
 }

@@ -50,6 +50,8 @@ mod squares;
 mod stats;
 mod step;
 mod student;
+mod tensorboard;
+mod thaw;
 mod train;
 mod trainer;
 mod value;

@@ -269,6 +269,16 @@ impl Network {
         }
     }
 
+    /// Shortens the step from `before` to what each node's factor says; 1 leaves it as it is.
+    pub(crate) fn shorten_step(&mut self, before: &Network, factors: &[f32]) {
+        let layers = self.layers.iter_mut().zip(&before.layers).zip(factors);
+        for ((layer, before), &factor) in layers.filter(|(_, factor)| **factor < 1.0) {
+            let mut shorter = before.clone();
+            shorter.approach(layer, factor);
+            *layer = shorter;
+        }
+    }
+
     /// Moves the parameters after node `from` towards those of `newest`, by this share of the way.
     pub(crate) fn approach(&mut self, newest: &Network, from: usize, share: f32) {
         for (layer, newest) in self.layers.iter_mut().zip(&newest.layers).skip(from + 1) {

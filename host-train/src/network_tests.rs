@@ -168,6 +168,7 @@ fn a_network_of_the_zoo_is_the_reference_evaluators() {
 fn lesson(shards: usize, norm: Norm) -> Lesson {
     Lesson {
         from: 0,
+        frozen: 0,
         shards,
         threads: shards,
         norm,

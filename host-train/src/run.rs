@@ -5,6 +5,7 @@
 //! | `config.toml` | the settings; its presence says that the run has begun |
 //! | `labels.toml` | the label set, in the order of the outputs |
 //! | `metrics.csv` | a row per finished epoch |
+//! | `tensorboard/` | the same for TensorBoard |
 //! | `checkpoints/` | the best and the latest states |
 //! | `features/` | features of the frozen backbone, may be deleted |
 //! | `report.html` | the page that `host-train report` writes |
@@ -12,6 +13,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result, bail, ensure};
 use models::LabelSet;
@@ -19,6 +21,7 @@ use models::LabelSet;
 use crate::checkpoint::{Epoch, Store, write_atomically};
 use crate::config::TrainConfig;
 use crate::data::{labels_toml, read_labels};
+use crate::tensorboard;
 
 /// A run that this process alone writes to.
 pub(crate) struct Run {
@@ -54,6 +57,7 @@ impl Run {
                     "config.toml",
                     "labels.toml",
                     "metrics.csv",
+                    "tensorboard",
                     "checkpoints",
                     "features",
                     "report.html",
@@ -96,14 +100,23 @@ impl Run {
         )
     }
 
-    /// Writes `metrics.csv` anew, so that it never has a row twice or misses one.
+    /// Writes `metrics.csv` and TensorBoard's file anew, so that no epoch is in them twice or missing.
     pub(crate) fn write_metrics(&self, history: &[Epoch]) -> Result<()> {
         let mut csv = csv::Writer::from_writer(Vec::new());
         for epoch in history {
             csv.serialize(epoch)?;
         }
         let bytes = csv.into_inner().context("metrics.csv cannot be encoded")?;
-        write_atomically(&self.folder.join("metrics.csv"), &bytes)
+        write_atomically(&self.folder.join("metrics.csv"), &bytes)?;
+        let folder = self.folder.join("tensorboard");
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("{}: cannot be made", folder.display()))?;
+        let settings = fs::metadata(self.folder.join("config.toml"));
+        let begun = settings.and_then(|file| file.modified()).ok();
+        let begun = begun.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let begun = begun.map_or(0.0, |since| since.as_secs_f64());
+        let events = tensorboard::events(begun, history);
+        write_atomically(&folder.join(tensorboard::FILE), &events)
     }
 
     /// The folder.

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use toml::Table;
 
-use crate::chart::{Line, svg};
+use crate::chart::{Line, png, svg};
 use crate::checkpoint::write_atomically;
 use crate::config::{Freeze, Settings, StageConfig, TrainConfig, merge};
 
@@ -24,8 +24,8 @@ pub(crate) struct Args {
     /// Photos that are trained on.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     photos: usize,
-    /// Draw it.
-    #[arg(long, value_name = "FILE.svg")]
+    /// Draw it, as SVG or PNG.
+    #[arg(long, value_name = "FILE.svg|FILE.png")]
     plot: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
@@ -57,8 +57,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     lines.push(stage("full", &config.full.stage, args.photos, &mut before));
     if let Some(path) = &args.plot {
-        let chart = svg("step", "learning rate", &lines);
-        write_atomically(path, chart.as_bytes())?;
+        let [x, y] = ["step", "learning rate"];
+        let chart = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("png") => png(x, y, &lines)?,
+            Some("svg") => svg(x, y, &lines).into_bytes(),
+            _ => bail!("{}: the name must end with .svg or .png", path.display()),
+        };
+        write_atomically(path, &chart)?;
         say!("{}", path.display());
     }
     Ok(())

@@ -18,6 +18,9 @@ use crate::value::{Value, floats};
 pub(crate) struct Lesson {
     /// The node whose output the rows are: 0 for images.
     pub(crate) from: usize,
+    /// The last node, from `from` on, that keeps its weights and statistics. All that is read after it
+    /// must come from it alone.
+    pub(crate) frozen: usize,
     /// Parts that are computed side by side, each with its own batch statistics.
     pub(crate) shards: usize,
     /// Threads that compute them; the result does not depend on it.
@@ -74,9 +77,11 @@ pub(crate) fn learn(
     let parts = split(targets.len(), lesson.shards);
     let learn_part = |part: usize| {
         let range = parts[part].clone();
-        let network = network.tracked(lesson.from);
-        let device = device.clone().autodiff();
-        let input = Value::new(rows(range.clone())?, network.shape(lesson.from), &device);
+        let input = Value::new(rows(range.clone())?, network.shape(lesson.from), device);
+        // Nothing is recorded in the part that does not learn.
+        let input = network.run(lesson.from, lesson.frozen, input, Mode::Inference);
+        let input = input.0.autodiff();
+        let network = network.tracked(lesson.frozen);
         let dropout = Dropout {
             seed: lesson.seed,
             step: lesson.step,
@@ -86,7 +91,7 @@ pub(crate) fn learn(
             norm: lesson.norm,
             dropout: &dropout,
         };
-        let (logits, statistics) = network.forward(lesson.from, input, mode);
+        let (logits, statistics) = network.forward(lesson.frozen, input, mode);
         let here = &targets[range];
         let correct = count_correct(logits.clone().inner(), here);
         let loss = cross_entropy(logits, here, lesson.label_smoothing, targets.len());

@@ -12,6 +12,7 @@ use crate::config::StageConfig;
 use crate::network::Network;
 use crate::optimizer;
 use crate::step::{Learned, Lesson};
+use crate::thaw::Thaw;
 
 /// A stage of a run.
 pub(crate) struct Stage<'a> {
@@ -21,6 +22,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) first_epoch: u32,
     pub(crate) lesson: Lesson,
     pub(crate) norm_momentum: f32,
+    /// How the network thaws, where all of it may learn.
+    pub(crate) thaw: Option<Thaw>,
 }
 
 /// What learns in a stage.
@@ -75,7 +78,11 @@ impl Student {
         let changed = self
             .optimizer
             .step(lr, self.network.clone().train(), learned.gradients);
-        self.network = changed.valid();
+        let before = std::mem::replace(&mut self.network, changed.valid());
+        // The step of every optimizer here is proportional to the learning rate.
+        if let Some(factors) = stage.thaw.as_ref().and_then(Thaw::factors) {
+            self.network.shorten_step(&before, factors);
+        }
         self.network
             .update_statistics(&learned.statistics, stage.norm_momentum);
         if let Some(average) = &mut self.average {

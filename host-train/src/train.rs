@@ -117,7 +117,7 @@ pub(crate) struct Args {
     backend: Option<Backend>,
     /// Checkpoints of the latest epochs that are kept besides the best [default: 2].
     #[arg(long, value_name = "N")]
-    keep_checkpoints: Option<usize>,
+    keep_last: Option<usize>,
     /// Photos kept decoded in memory, in MiB [default: 1024].
     #[arg(long, value_name = "MIB")]
     photo_memory_mib: Option<u64>,
@@ -223,7 +223,7 @@ impl Args {
         put(&mut table, "freeze", &self.freeze)?;
         put(&mut table, "seed", &self.seed)?;
         put(&mut table, "backend", &self.backend)?;
-        put(&mut table, "keep_checkpoints", &self.keep_checkpoints)?;
+        put(&mut table, "keep_last", &self.keep_last)?;
         put(&mut table, "photo_memory_mib", &self.photo_memory_mib)?;
         put(&mut table, "workers", &self.workers)?;
         put(&mut table, "threads", &self.threads)?;

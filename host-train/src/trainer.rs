@@ -1,5 +1,7 @@
 //! A training run from its settings to its last checkpoint.
 
+mod head;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,14 +11,12 @@ use burn::tensor::Device;
 use models::{Graph, LabelSet, PreprocessSpec, Weights, zoo};
 
 use crate::balance::{self, item_weights};
-use crate::checkpoint::{Checkpoint, Epoch, Scaler};
-use crate::config::{Backend, Balance, FullConfig, HeadConfig, StageConfig, TrainConfig};
+use crate::checkpoint::{Checkpoint, Epoch};
+use crate::config::{Backend, Balance, FullConfig, StageConfig, TrainConfig};
 use crate::data::Data;
-use crate::discriminant::Discriminant;
-use crate::features::{Backbone, Views};
 use crate::initialize::initialize;
 use crate::loader::Photos;
-use crate::material::{Images, Material, StoredFeatures};
+use crate::material::{Images, Material};
 use crate::network::Norm;
 use crate::optimizer;
 use crate::pretrained;
@@ -25,6 +25,7 @@ use crate::random::{Purpose, generator, shuffle};
 use crate::run::Run;
 use crate::step::{Lesson, Target, learn, split};
 use crate::student::{Stage, Student, gives_up};
+use crate::thaw::Thaw;
 
 /// Checkpoints are written at most this often: epochs on stored features take milliseconds.
 const SAVE_INTERVAL: Duration = Duration::from_secs(2);
@@ -74,7 +75,7 @@ pub(crate) fn train(
         best: run.store.best()?,
         best_is_saved: true,
         saved: Instant::now(),
-        lines: EpochLines::new(),
+        lines: EpochLines::new(config.total_epochs()),
         config,
         labels,
         graph,
@@ -144,35 +145,6 @@ struct Taught {
 }
 
 impl Trainer<'_> {
-    /// Trains the classifier on features of the frozen backbone.
-    fn train_head(&mut self, head: &HeadConfig) -> Result<()> {
-        if self.state.epochs < head.stage.epochs {
-            let node = self
-                .graph
-                .feature_node()
-                .context("the network has no classifier")?;
-            let material = self.features(head, node)?;
-            let stage = Stage {
-                name: "head",
-                config: &head.stage,
-                first_epoch: 0,
-                lesson: self.lesson(node, 1, Norm::Running, &head.stage),
-                norm_momentum: 0.0,
-            };
-            self.train_stage(&stage, &material)?;
-        }
-        if self.state.epochs == head.stage.epochs {
-            // The discriminant stays behind: its large weights of opposite signs cancel out on the
-            // features they were fitted to, and neither dropout nor another backbone keeps that up.
-            self.state.discriminant = None;
-            self.state.weights = self.state.network_weights(&self.graph);
-            self.state.average.clear();
-            self.state.scaler = None;
-            self.state.optimizer.clear();
-        }
-        Ok(())
-    }
-
     /// Trains the whole network.
     fn train_full(&mut self, full: &FullConfig) -> Result<()> {
         if self.state.epochs >= self.config.total_epochs() {
@@ -200,6 +172,7 @@ impl Trainer<'_> {
             first_epoch: self.config.total_epochs() - full.stage.epochs,
             lesson: self.lesson(0, full.shards, norm, &full.stage),
             norm_momentum: full.norm_momentum,
+            thaw: Some(Thaw::new(&self.graph, full)?),
         };
         self.train_stage(&stage, &material)
     }
@@ -207,6 +180,7 @@ impl Trainer<'_> {
     fn lesson(&self, from: usize, shards: usize, norm: Norm, stage: &StageConfig) -> Lesson {
         Lesson {
             from,
+            frozen: from,
             shards,
             threads: self.config.threads,
             norm,
@@ -214,64 +188,6 @@ impl Trainer<'_> {
             seed: self.config.seed,
             step: 0,
         }
-    }
-
-    /// Computes or reads the features; scales them, and makes the classifier fit.
-    fn features(&mut self, head: &HeadConfig, node: usize) -> Result<StoredFeatures> {
-        let backbone = Backbone::new(
-            &self.graph,
-            &self.state.weights,
-            node,
-            self.spec,
-            &self.device,
-        )?;
-        let folder = self.run.folder().join("features");
-        let look = |photos: &Photos, count: usize| {
-            let views = Views {
-                count,
-                augment: &self.config.augment,
-                seed: self.config.seed,
-            };
-            backbone.features(photos, &views, &folder, self.config.threads, &self.stop)
-        };
-        let started = Instant::now();
-        let mut train = look(&self.train, head.views)?;
-        let mut validation = look(&self.validation, 1)?;
-        let images = self.train.len() * head.views + self.validation.len();
-        let seconds = started.elapsed().as_secs_f64();
-        let rate = images as f64 / seconds.max(1e-9);
-        eprintln!("features of {images} images in {seconds:.1} s ({rate:.1} images/s)");
-        if head.standardize && self.state.scaler.is_none() {
-            let scaler = Scaler::measure(&train.rows, train.width);
-            scaler.unfold_from(&mut self.state.weights, classifier(&self.graph));
-            self.state.scaler = Some(scaler);
-        }
-        if let Some(scaler) = &self.state.scaler {
-            scaler.apply(&mut train.rows);
-            scaler.apply(&mut validation.rows);
-        }
-        let items = |photos: &Photos| -> Vec<usize> {
-            (0..photos.len()).map(|photo| photos.item(photo)).collect()
-        };
-        let train_items = items(&self.train);
-        if head.discriminant > 0.0 && self.state.discriminant.is_none() {
-            let views = |&item: &usize| std::iter::repeat_n(item, head.views);
-            let row_items: Vec<usize> = train_items.iter().flat_map(views).collect();
-            let found = Discriminant::fit(&train, &row_items, self.labels.len())?;
-            self.state.discriminant = Some(found.scaled(head.discriminant));
-        }
-        Ok(StoredFeatures {
-            node,
-            views: head.views,
-            train_items,
-            validation_items: items(&self.validation),
-            train,
-            validation,
-            discriminant: self.state.discriminant.clone(),
-            labels: self.labels.clone(),
-            device: self.device.clone(),
-            seed: self.config.seed,
-        })
     }
 
     fn train_stage(&mut self, stage: &Stage, material: &dyn Material) -> Result<()> {
@@ -343,12 +259,17 @@ impl Trainer<'_> {
         let progress = Progress::new("training", "images", order.len() as u64);
         let mut step = u64::from(epoch - stage.first_epoch) * batches.len() as u64;
         let mut taught = Taught::default();
+        let thaw = stage.thaw.as_ref();
+        let frozen = thaw.map_or(stage.lesson.from, |thaw| {
+            thaw.frozen(epoch - stage.first_epoch)
+        });
         material.each_batch(epoch, &batches, &mut |targets, rows| {
             if self.stop.load(Ordering::Relaxed) {
                 bail!(Stopped);
             }
             taught.lr = stage.config.rate.learning_rate(step, steps, &losses);
             let lesson = Lesson {
+                frozen,
                 step: self.state.steps,
                 ..stage.lesson
             };
@@ -398,7 +319,8 @@ impl Trainer<'_> {
         let Some(epoch) = self.state.history.last() else {
             return;
         };
-        self.lines.show(epoch.epoch == total, || {
+        let history = &self.state.history;
+        self.lines.show(history, epoch.epoch == total, || {
             let validation = match (epoch.val_item_accuracy, epoch.val_category_accuracy) {
                 (Some(items), Some(categories)) => format!(
                     "  validation {:.2}% items {:.2}% categories",
@@ -444,12 +366,10 @@ impl Trainer<'_> {
         if due {
             self.state.optimizer = optimizer::save(&student.optimizer)?;
             if let (Some(best), false) = (&self.best, self.best_is_saved) {
-                best.save(&self.run.store.best_path())?;
+                self.run.store.save_best(best)?;
                 self.best_is_saved = true;
             }
-            self.run
-                .store
-                .save(&self.state, self.config.keep_checkpoints)?;
+            self.run.store.save(&self.state, self.config.keep_last)?;
             self.run.write_metrics(&self.state.history)?;
             self.saved = Instant::now();
         }

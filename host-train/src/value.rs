@@ -32,6 +32,14 @@ impl Value {
         }
     }
 
+    /// The same value where gradients are recorded; it is a constant there.
+    pub(crate) fn autodiff(self) -> Value {
+        match self {
+            Value::Map(x) => Value::Map(x.autodiff()),
+            Value::Features(x) => Value::Features(x.autodiff()),
+        }
+    }
+
     /// The numbers of a batch.
     pub(crate) fn floats(self) -> Vec<f32> {
         match self {

@@ -229,6 +229,7 @@ fn check_learns(name: &str) {
     for step in 0..8 {
         let lesson = Lesson {
             from: 0,
+            frozen: 0,
             shards: 1,
             threads: 1,
             norm: Norm::Batch,

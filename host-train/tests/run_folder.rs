@@ -104,7 +104,7 @@ fn text(output: &Output) -> String {
 }
 
 /// Settings with a state of their own, and all that draws random numbers.
-const EVERYTHING: [&str; 24] = [
+const EVERYTHING: [&str; 28] = [
     "--optimizer",
     "nadam",
     "--full-schedule",
@@ -117,6 +117,10 @@ const EVERYTHING: [&str; 24] = [
     "1",
     "--full-balance",
     "sampling",
+    "--full-thaw-epochs",
+    "1",
+    "--full-stage-decay",
+    "0.5",
     "--augment-rotation",
     "0.5",
     "--augment-belt",
@@ -193,6 +197,92 @@ fn check_killed(settings: &[&str]) {
     );
     let left: Vec<PathBuf> = walk(&killed).into_iter().filter(|p| hidden(p)).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+fn checkpoints(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = walk(&run.join("checkpoints"))
+        .into_iter()
+        .map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read(path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_what_was_saved() {
+    let temp = tempfile::tempdir().unwrap();
+    let (data, out) = (temp.path().join("photos"), temp.path().join("run"));
+    photos(&data, 4);
+    // Many epochs, and a kill after the first checkpoint.
+    let mut command = program();
+    let base = train(&data, &out, false);
+    let mut args: Vec<_> = base.get_args().map(ToOwned::to_owned).collect();
+    let place = args.iter().position(|arg| arg == "--epochs").unwrap();
+    args[place + 1] = "100000".into();
+    let mut child = command.args(&args).stderr(Stdio::null()).spawn().unwrap();
+    let has_saved = || {
+        let names = std::fs::read_dir(out.join("checkpoints")).ok();
+        let mut names = names
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().file_name());
+        names.any(|name| name.to_string_lossy().starts_with("epoch-"))
+    };
+    while !has_saved() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let whole = |files: Vec<(String, Vec<u8>)>| -> Vec<(String, Vec<u8>)> {
+        files
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with('.'))
+            .collect()
+    };
+    let before = whole(checkpoints(&out));
+    // No file may be longer than 64 KiB: as on a full disk, a write fails halfway.
+    let script = "trap '' XFSZ; ulimit -f 128; exec \"$0\" \"$@\"";
+    let mut limited = Command::new("sh");
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_host-train")]);
+    limited.args(["train", "--resume", "--out"]).arg(&out);
+    check_refused(
+        limited,
+        &["checkpoints", "no room", "was saved before is whole"],
+    );
+    assert!(checkpoints(&out) == before, "the checkpoints changed");
+    last_network(&out);
+}
+
+#[test]
+fn checkpoints_tell_epoch_and_accuracy() {
+    let temp = tempfile::tempdir().unwrap();
+    let (data, out) = (temp.path().join("photos"), temp.path().join("run"));
+    photos(&data, 6);
+    let output = train(&data, &out, false)
+        .args(["--keep-last", "1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let names: Vec<String> = checkpoints(&out)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    let [best, last] = names.as_slice() else {
+        panic!("{names:?}");
+    };
+    assert!(
+        best.starts_with("best-epoch-000") && best.contains("-acc-"),
+        "{best}"
+    );
+    let row = metrics(&out).pop().unwrap();
+    let accuracy: f64 = row.split(',').nth(6).unwrap().parse().unwrap();
+    assert_eq!(*last, format!("epoch-0004-acc-{accuracy:.4}.ckpt"));
+    let events = out.join("tensorboard/events.out.tfevents.0.sortline");
+    assert!(events.metadata().unwrap().len() > 4 * 100);
 }
 
 fn hidden(path: &Path) -> bool {

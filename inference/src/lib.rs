@@ -11,6 +11,7 @@
 
 mod classifier;
 mod depthwise;
+mod extractor;
 mod network;
 mod profile;
 mod quantized;
@@ -22,6 +23,7 @@ use models::manifest::ManifestError;
 use thiserror::Error;
 
 pub use classifier::Classifier;
+pub use extractor::Extractor;
 pub use profile::{Engine, LayerTime};
 pub use verdict::{Decision, Verdict};
 

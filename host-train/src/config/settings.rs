@@ -132,6 +132,14 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
         "How far running statistics move per step",
     ),
     (
+        "full.thaw_epochs",
+        "Epochs after which one more stage of the network learns, from the classifier on; 0: all do",
+    ),
+    (
+        "full.stage_decay",
+        "Learning rate of a stage of the network as a part of that of the next one",
+    ),
+    (
         "augment.horizontal_flip",
         "Probability of mirroring left and right",
     ),

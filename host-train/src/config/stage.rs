@@ -58,6 +58,11 @@ pub(crate) struct FullConfig {
     pub(crate) freeze_norms: bool,
     /// How far running statistics move per step.
     pub(crate) norm_momentum: f32,
+    /// Epochs after which one more stage of the network learns, beginning with the classifier alone; 0:
+    /// all of it learns from the first epoch.
+    pub(crate) thaw_epochs: u32,
+    /// The learning rate of a stage of the network as a part of that of the stage after it.
+    pub(crate) stage_decay: f64,
     /// Everything else.
     #[serde(flatten)]
     pub(crate) stage: StageConfig,
@@ -155,6 +160,8 @@ impl FullConfig {
             shards: 2,
             freeze_norms: false,
             norm_momentum: 0.1,
+            thaw_epochs: 0,
+            stage_decay: 1.0,
             stage: StageConfig::new(40, 64, ScheduleConfig::cosine(2e-3, 0.1)),
         }
     }

@@ -24,6 +24,12 @@ pub(super) fn render(report: &Report) -> String {
         "photos      {} from {}{split}",
         report.items, report.data
     );
+    if let Some(tta) = report.tta {
+        let _ = writeln!(
+            text,
+            "views       {tta}: mean scores of several views of each photo"
+        );
+    }
     let _ = writeln!(
         text,
         "items       {} right",

@@ -7,6 +7,7 @@ use dataset::Dataset;
 use models::{Bundle, LabelSet};
 use serde::Serialize;
 
+use super::views::Tta;
 use super::{Args, Prediction};
 
 /// The figures, as `--json` writes them. Fractions are 0 to 1; `null` where there is nothing to divide.
@@ -27,6 +28,8 @@ pub(super) struct Report {
     pub(super) bundle: BundleFigures,
     pub(super) data: String,
     pub(super) split: Option<String>,
+    /// The views whose scores were averaged; `null` where a photo is looked at once.
+    pub(super) tta: Option<&'static str>,
     /// Preprocessing and network of one photo on one thread, without decoding.
     pub(super) ms_per_image: Times,
     /// Photos classified at the same time.
@@ -110,6 +113,7 @@ impl Report {
             },
             data: args.data.display().to_string(),
             split: args.split.clone(),
+            tta: args.tta.map(Tta::name),
             ms_per_image: times(predictions.iter().map(|p| p.time)),
             threads,
         })

@@ -1,0 +1,99 @@
+//! The first stage where the backbone is frozen: the classifier learns from stored features.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use super::{Trainer, classifier};
+use crate::checkpoint::Scaler;
+use crate::config::HeadConfig;
+use crate::discriminant::Discriminant;
+use crate::features::{Backbone, Views};
+use crate::loader::Photos;
+use crate::material::StoredFeatures;
+use crate::network::Norm;
+use crate::student::Stage;
+
+impl Trainer<'_> {
+    /// Trains the classifier on features of the frozen backbone.
+    pub(super) fn train_head(&mut self, head: &HeadConfig) -> Result<()> {
+        if self.state.epochs < head.stage.epochs {
+            let node = self
+                .graph
+                .feature_node()
+                .context("the network has no classifier")?;
+            let material = self.features(head, node)?;
+            let stage = Stage {
+                name: "head",
+                config: &head.stage,
+                first_epoch: 0,
+                lesson: self.lesson(node, 1, Norm::Running, &head.stage),
+                norm_momentum: 0.0,
+                thaw: None,
+            };
+            self.train_stage(&stage, &material)?;
+        }
+        if self.state.epochs == head.stage.epochs {
+            // The discriminant stays behind: its large weights of opposite signs cancel out on the
+            // features they were fitted to, and neither dropout nor another backbone keeps that up.
+            self.state.discriminant = None;
+            self.state.weights = self.state.network_weights(&self.graph);
+            self.state.average.clear();
+            self.state.scaler = None;
+            self.state.optimizer.clear();
+        }
+        Ok(())
+    }
+
+    /// Computes or reads the features; scales them, and makes the classifier fit.
+    fn features(&mut self, head: &HeadConfig, node: usize) -> Result<StoredFeatures> {
+        let backbone = Backbone::new(&self.graph, &self.state.weights, node, self.spec)?;
+        let folder = self.run.folder().join("features");
+        let look = |photos: &Photos, count: usize| {
+            let views = Views {
+                count,
+                augment: &self.config.augment,
+                seed: self.config.seed,
+            };
+            backbone.features(photos, &views, &folder, self.config.threads, &self.stop)
+        };
+        let started = Instant::now();
+        let mut train = look(&self.train, head.views)?;
+        let mut validation = look(&self.validation, 1)?;
+        let images = self.train.len() * head.views + self.validation.len();
+        let seconds = started.elapsed().as_secs_f64();
+        let rate = images as f64 / seconds.max(1e-9);
+        eprintln!("features of {images} images in {seconds:.1} s ({rate:.1} images/s)");
+        if head.standardize && self.state.scaler.is_none() {
+            let scaler = Scaler::measure(&train.rows, train.width);
+            scaler.unfold_from(&mut self.state.weights, classifier(&self.graph));
+            self.state.scaler = Some(scaler);
+        }
+        if let Some(scaler) = &self.state.scaler {
+            scaler.apply(&mut train.rows);
+            scaler.apply(&mut validation.rows);
+        }
+        let items = |photos: &Photos| -> Vec<usize> {
+            (0..photos.len()).map(|photo| photos.item(photo)).collect()
+        };
+        let train_items = items(&self.train);
+        if head.discriminant > 0.0 && self.state.discriminant.is_none() {
+            let views = |&item: &usize| std::iter::repeat_n(item, head.views);
+            let row_items: Vec<usize> = train_items.iter().flat_map(views).collect();
+            let found = Discriminant::fit(&train, &row_items, self.labels.len())?;
+            self.state.discriminant = Some(found.scaled(head.discriminant));
+        }
+        Ok(StoredFeatures {
+            node,
+            views: head.views,
+            train_items,
+            validation_items: items(&self.validation),
+            train,
+            validation,
+            discriminant: self.state.discriminant.clone(),
+            labels: self.labels.clone(),
+            device: self.device.clone(),
+            seed: self.config.seed,
+        })
+    }
+}
