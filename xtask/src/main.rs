@@ -22,7 +22,8 @@ Usage: cargo xtask <COMMAND>
 Commands:
   demo [ARG...]   Build edge-runtime and sort 200 drawn items on a simulated belt.
                   ARGs go to `edge-runtime simulate`, e.g. `cargo xtask demo --rate 120`
-  test [FILTER]   Install what the tests need, build everything, run every test; without a FILTER vm-test too
+  test [FILTER]   Install what the tests need, build everything, run every test; without a FILTER
+                  arm-test and vm-test too, or why they cannot be run
   cross           Build edge-runtime for 64-bit ARM boards, in one static file
   arm-test        Run the kernels' tests on emulated ARM CPUs, with and without dot product
   vm-test         Run edge-runtime with the kernel's test camera and GPIO chip in a virtual machine
@@ -106,6 +107,10 @@ fn test(filter: &[String]) -> Result<(), String> {
             .env("SORTLINE_PRETRAINED", &weights))
     })?;
     if filter.is_empty() {
+        match stages.run("compiler and emulator of ARM", || Ok(arm_tools()))? {
+            Ok(()) => stages.run("kernels on emulated ARM CPUs", cross::test_kernels)?,
+            Err(error) => eprintln!("SKIPPED: the kernels' tests on ARM: {error}"),
+        }
         let stage = "virtual machine: compiler, QEMU, kernel";
         match stages.run(stage, || Ok(virtual_machine()))? {
             Ok(kernel) => run_vm(&kernel, &mut stages)?,
@@ -130,11 +135,15 @@ fn cross() -> Result<(), String> {
 
 fn arm_test() -> Result<(), String> {
     let mut stages = Stages::new("arm-test");
-    stages.run("compiler for the boards", cross::tools)?;
-    stages.run("emulator", cross::emulator)?;
-    stages.run("kernels", cross::test_kernels)?;
+    stages.run("compiler and emulator of ARM", arm_tools)?;
+    stages.run("kernels on emulated ARM CPUs", cross::test_kernels)?;
     stages.print();
     Ok(())
+}
+
+fn arm_tools() -> Result<(), String> {
+    cross::tools()?;
+    cross::emulator()
 }
 
 fn vm_test() -> Result<(), String> {
