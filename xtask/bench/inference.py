@@ -54,23 +54,13 @@ class Peer:
 
 
 class OnnxRuntime(Peer):
-    """As it comes. On x86-64 without VNNI its int8 sums saturate: it is fast there, and not exact."""
-
-    exact = False
-
     def __init__(self, path, threads):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        if self.exact:
-            options.add_session_config_entry("session.x64quantprecision", "1")
         session = onnxruntime.InferenceSession(f"{path}.onnx", options, providers=["CPUExecutionProvider"])
         self.run = lambda: session.run(None, {"image": IMAGE})
-
-
-class OnnxRuntimeExact(OnnxRuntime):
-    exact = True
 
 
 class LiteRt(Peer):
@@ -101,13 +91,10 @@ class OpenVino(Peer):
 
 
 IMAGE = networks.image(9)
-ENGINES = {"sortline": Sortline, "onnxruntime": OnnxRuntime, "onnxruntime-exact": OnnxRuntimeExact,
-           "litert": LiteRt, "openvino": OpenVino}
+ENGINES = {"sortline": Sortline, "onnxruntime": OnnxRuntime, "litert": LiteRt, "openvino": OpenVino}
 
 
 def load(name, path, threads):
-    if name == "onnxruntime-exact" and (not path.name.endswith("int8") or platform.machine() != "x86_64"):
-        return None
     try:
         return ENGINES[name](path, threads)
     except (ImportError, RuntimeError, ValueError, OSError) as error:
