@@ -291,42 +291,5 @@ fn check_room(folder: &Path, missing: u64, free: Option<u64>) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Backend;
-    use crate::network::{Mode, Network};
-    use crate::trainer::device;
-    use crate::value::Value;
-    use models::{reference, zoo};
-
-    #[test]
-    fn features_are_those_of_burn() {
-        for name in [
-            "mobilenet-v2-0.35",
-            "efficientnet-lite0",
-            "se-resnet50",
-            "mobilenet-v3-small",
-        ] {
-            let graph = zoo::build(name, 5, Some(64)).unwrap();
-            let weights = crate::initialize::initialize(&graph, 7).unwrap();
-            let node = graph.feature_node().unwrap();
-            let spec = zoo::preprocess(name, Some(64)).unwrap();
-            let backbone = Backbone::new(&graph, &weights, node, spec).unwrap();
-            let device = device(Backend::Flex);
-            let network = Network::new(graph.clone(), &weights, &device).unwrap();
-            for seed in 0..2 {
-                let image = reference::random_input(&graph, seed);
-                let found = backbone.extractor.features(&image).unwrap();
-                let input = Value::new(image, network.shape(0), &device);
-                let (expected, _) = network.run(0, node, input, Mode::Inference);
-                let expected = expected.floats();
-                assert_eq!(found.len(), expected.len());
-                let largest = expected.iter().fold(1.0f32, |most, x| most.max(x.abs()));
-                for (found, expected) in found.iter().zip(&expected) {
-                    let apart = (found - expected).abs();
-                    assert!(apart <= 1e-4 * largest, "{name}: {found} {expected}");
-                }
-            }
-        }
-    }
-}
+#[path = "features_tests.rs"]
+mod tests;
