@@ -1,11 +1,12 @@
 //! Threads that wait for work: a while in a loop, because the next layer comes in microseconds,
-//! then asleep.
+//! then asleep. One that comes when the work is done misses it: nobody waits for a thread that got
+//! no processor.
 
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use super::Scratch;
@@ -23,14 +24,18 @@ pub(super) struct Pool {
 }
 
 struct Shared {
-    /// Written by the caller while `busy` is 0, read by the others while it is not.
+    /// Written by the caller while the turn is closed and nobody is in it, read by those who are.
     work: UnsafeCell<Option<&'static Work<'static>>>,
-    /// Rises when `work` is new; the end is new work that is none.
-    turn: AtomicUsize,
-    /// Threads that have not finished this turn.
-    busy: AtomicUsize,
+    turn: AtomicU64,
     panicked: AtomicBool,
 }
+
+/// How many threads are in a turn: the lowest bits of [`Shared::turn`].
+const INSIDE: u64 = (1 << 16) - 1;
+/// Whether more may come.
+const OPEN: u64 = 1 << 16;
+/// The turn's number is above.
+const NUMBER: u64 = 1 << 17;
 
 // SAFETY: `work` is written only while no other thread reads it: see `Pool::start`. What it refers
 // to is `Sync`.
@@ -42,8 +47,7 @@ impl Pool {
     pub(super) fn new(threads: usize) -> std::io::Result<Pool> {
         let shared = Arc::new(Shared {
             work: UnsafeCell::new(None),
-            turn: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
+            turn: AtomicU64::new(0),
             panicked: AtomicBool::new(false),
         });
         let mut pool = Pool {
@@ -62,13 +66,13 @@ impl Pool {
         self.threads.len()
     }
 
-    /// Runs `work` on all threads, this one too, and returns when all have finished.
+    /// Runs `work` on this thread and on all that come in time, and returns when they have finished.
     ///
     /// # Panics
     /// Where `work` does, on any thread.
     pub(super) fn run(&mut self, work: &Work<'_>, scratch: &mut Scratch) {
-        // SAFETY: the others use `work` only until they are not busy, and `finish` waits for that
-        // before this function returns; a panic in between is caught.
+        // SAFETY: the others use `work` only while they are in the turn, and `finish` waits until
+        // nobody is before this function returns; a panic in between is caught.
         let lasting = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         self.start(Some(lasting));
         let own = catch_unwind(AssertUnwindSafe(|| work(scratch)));
@@ -81,21 +85,20 @@ impl Pool {
     }
 
     fn start(&mut self, work: Option<&'static Work<'static>>) {
-        // SAFETY: no thread is busy: this is the only place that makes them so, and whoever did it
-        // before has waited in `finish`. They read `work` after the turn that is announced below.
+        // SAFETY: the last turn is closed and nobody is in it: `finish` has seen to that.
         unsafe { *self.shared.work.get() = work };
-        self.shared
-            .busy
-            .store(self.threads.len(), Ordering::Relaxed);
-        self.shared.turn.fetch_add(1, Ordering::Release);
+        let number = self.shared.turn.load(Ordering::Relaxed) / NUMBER;
+        let next = number.wrapping_add(1).wrapping_mul(NUMBER);
+        self.shared.turn.store(next | OPEN, Ordering::Release);
         for thread in &self.threads {
             thread.thread().unpark();
         }
     }
 
     fn finish(&self) {
+        self.shared.turn.fetch_and(!OPEN, Ordering::Relaxed);
         let mut looks = 0_usize;
-        while self.shared.busy.load(Ordering::Acquire) > 0 {
+        while self.shared.turn.load(Ordering::Acquire) & INSIDE > 0 {
             looks = looks.wrapping_add(1);
             if looks < LOOKS {
                 std::hint::spin_loop();
@@ -110,11 +113,10 @@ impl Shared {
     /// What a thread does all its life.
     fn serve(&self) {
         let mut scratch = Scratch::default();
-        let mut turn = 0;
+        let mut number = 0;
         loop {
-            self.wait(turn);
-            turn = turn.wrapping_add(1);
-            // SAFETY: the turn has begun, and this thread has not finished it.
+            number = self.enter(number);
+            // SAFETY: this thread is in the turn.
             let work = unsafe { *self.work.get() };
             if let Some(work) = work {
                 let done = catch_unwind(AssertUnwindSafe(|| work(&mut scratch)));
@@ -122,18 +124,30 @@ impl Shared {
                     self.panicked.store(true, Ordering::Relaxed);
                 }
             }
-            self.busy.fetch_sub(1, Ordering::Release);
+            self.turn.fetch_sub(1, Ordering::Release);
             if work.is_none() {
                 return;
             }
         }
     }
 
-    /// Waits for the turn after `turn`.
-    fn wait(&self, turn: usize) {
+    /// Waits for an open turn other than `last` and enters it; gives its number.
+    fn enter(&self, last: u64) -> u64 {
         let mut looks = 0;
-        while self.turn.load(Ordering::Acquire) == turn {
-            if looks < LOOKS {
+        loop {
+            let turn = self.turn.load(Ordering::Relaxed);
+            if turn & OPEN != 0 && turn / NUMBER != last {
+                // What the caller wrote before it opened the turn is seen from here on.
+                let entered = turn.wrapping_add(1);
+                let (seen, unseen) = (Ordering::Acquire, Ordering::Relaxed);
+                if self
+                    .turn
+                    .compare_exchange(turn, entered, seen, unseen)
+                    .is_ok()
+                {
+                    return turn / NUMBER;
+                }
+            } else if looks < LOOKS {
                 looks += 1;
                 std::hint::spin_loop();
             } else {
