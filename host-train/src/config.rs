@@ -4,6 +4,7 @@
 //! what only changes the speed (threads, workers) or the place of the data may differ on resuming.
 
 mod augment;
+mod freeze;
 mod settings;
 mod stage;
 
@@ -15,9 +16,14 @@ use models::{Graph, passes};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use crate::thaw::Stages;
 pub(crate) use augment::AugmentConfig;
+pub(crate) use freeze::Freeze;
 pub(crate) use settings::{Settings, insert, merge};
 pub(crate) use stage::{Balance, FullConfig, HeadConfig, Optimizer, StageConfig};
+
+/// A classifier of so many items has the same nodes as any other.
+const ANY_ITEMS: usize = 10;
 
 /// Settings of a run. [`TrainConfig::with`] refuses keys that are not here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,16 +82,6 @@ pub(crate) enum Normalization {
     Group,
 }
 
-/// What keeps its weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Freeze {
-    /// All but the classifier, in the first stage.
-    Backbone,
-    /// Nothing; there is no first stage.
-    None,
-}
-
 /// The burn back end that computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -121,12 +117,12 @@ impl TrainConfig {
             workers: cores,
             threads: cores,
             norm: Normalization::Batch,
-            freeze,
             head: HeadConfig::frozen(),
             full: match freeze {
-                Freeze::Backbone => FullConfig::fine_tune(),
                 Freeze::None => FullConfig::from_scratch(),
+                Freeze::Backbone | Freeze::Until(_) => FullConfig::fine_tune(),
             },
+            freeze,
             augment: AugmentConfig::default(),
         }
     }
@@ -211,7 +207,23 @@ impl TrainConfig {
 
     /// The first stage, where there is one.
     pub(crate) fn frozen_head(&self) -> Option<&HeadConfig> {
-        (self.freeze == Freeze::Backbone).then_some(&self.head)
+        (self.freeze != Freeze::None).then_some(&self.head)
+    }
+
+    /// The last node of `graph` that never learns, where there is one.
+    pub(crate) fn frozen_until(&self, graph: &Graph) -> Result<Option<usize>> {
+        let Freeze::Until(name) = &self.freeze else {
+            return Ok(None);
+        };
+        let stages = Stages::new(graph).context("the network has no stages")?;
+        let network = &self.network;
+        let node = stages.find(graph, name).with_context(|| {
+            format!(
+                "freeze: {name:?} is neither none, backbone nor a place where {network} can be cut; see \
+                 host-train networks --stages {network}"
+            )
+        })?;
+        Ok(Some(node))
     }
 
     /// The text of `config.toml`.
@@ -236,6 +248,9 @@ impl TrainConfig {
         models::zoo::preprocess(&self.network, Some(self.input_size))?;
         self.head.stage.check("head")?;
         self.full.stage.check("full")?;
+        if let Freeze::Until(_) = self.freeze {
+            self.frozen_until(&self.graph(ANY_ITEMS)?)?;
+        }
         ensure!(
             self.freeze == Freeze::None || self.pretrained.is_some(),
             "to freeze the backbone needs pretrained weights: a random one is worth nothing"
@@ -243,6 +258,10 @@ impl TrainConfig {
         ensure!(
             (1..=64).contains(&self.head.views),
             "head.views must be in 1..=64"
+        );
+        ensure!(
+            (1..=64).contains(&self.full.views),
+            "full.views must be in 1..=64"
         );
         let momentum = self.full.norm_momentum;
         ensure!(

@@ -1,13 +1,15 @@
-//! The features of a frozen backbone, computed once per photo and kept on disk.
+//! What the frozen part of a network makes of photos, computed once per photo and kept on disk.
 //!
 //! A file holds the features of up to [`CHUNK`] photos in all their views, as plain `f32`. Its name is
 //! a hash of all that they depend on (backbone, preprocessing, views, the photos' bytes), so a file
 //! is right or not there, and runs may share a folder.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use inference::Extractor;
 use models::quantize::Scheme;
 use models::{Graph, PreprocessSpec, Weights, passes};
@@ -21,8 +23,14 @@ use crate::progress::Progress;
 use crate::random::{Purpose, generator};
 use crate::trainer::Stopped;
 
-/// Photos per file.
+/// The most photos per file.
 const CHUNK: usize = 64;
+
+/// The most bytes per file, of more than one photo.
+const CHUNK_BYTES: usize = 16 << 20;
+
+/// From so many MiB on the size is said beforehand.
+const SAID_MIB: u64 = 100;
 
 /// A backbone that does not change: the part of a network up to some node. tract computes it, faster
 /// than burn.
@@ -42,7 +50,24 @@ pub(crate) struct Views<'a> {
     pub(crate) seed: u64,
 }
 
-/// Features of photos: for every photo one row per view.
+/// What was computed of photos: for every photo one row per view.
+pub(crate) trait Rows: Sync {
+    /// Values per row.
+    fn width(&self) -> usize;
+
+    /// Adds the values of a row.
+    fn append(&self, row: usize, to: &mut Vec<f32>) -> Result<()>;
+}
+
+/// Rows on disk.
+pub(crate) struct Stored {
+    files: Vec<PathBuf>,
+    rows_per_file: usize,
+    rows: usize,
+    width: usize,
+}
+
+/// Rows in memory.
 pub(crate) struct Features {
     pub(crate) rows: Vec<f32>,
     pub(crate) width: usize,
@@ -79,42 +104,58 @@ impl Backbone {
         })
     }
 
-    /// The features of all photos, from `folder` as far as they are there; [`Stopped`] if `stop` is set
-    /// meanwhile.
-    pub(crate) fn features(
+    /// Computes what `folder` does not hold yet of all photos; [`Stopped`] if `stop` is set meanwhile.
+    pub(crate) fn store(
         &self,
         photos: &Photos,
         views: &Views,
         folder: &Path,
         threads: usize,
         stop: &AtomicBool,
-    ) -> Result<Features> {
+    ) -> Result<Stored> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot be made", folder.display()))?;
         crate::checkpoint::remove_leftovers(folder)?;
         let width = self.extractor.width();
-        let progress = Progress::new("features", "images", (photos.len() * views.count) as u64);
-        let mut rows = Vec::with_capacity(photos.len() * views.count * width);
+        let row_bytes = width * size_of::<f32>();
+        let photos_per_file = (CHUNK_BYTES / (views.count * row_bytes)).clamp(1, CHUNK);
+        let indices = |chunk: usize| -> Vec<usize> {
+            let first = chunk * photos_per_file;
+            (first..(first + photos_per_file).min(photos.len())).collect()
+        };
+        let count = photos.len().div_ceil(photos_per_file);
+        let mut stored = Stored {
+            files: Vec::with_capacity(count),
+            rows_per_file: photos_per_file * views.count,
+            rows: photos.len() * views.count,
+            width,
+        };
+        let name = |chunk| self.chunk_path(photos, &indices(chunk), views, folder);
+        let mut missing = 0;
+        in_order(threads, count, name, |chunk, path| {
+            let rows = indices(chunk).len() * views.count;
+            if !is_there(&path, rows * row_bytes) {
+                missing += (rows * row_bytes) as u64;
+            }
+            stored.files.push(path);
+            Ok(())
+        })?;
+        check_room(folder, missing, free_bytes(folder))?;
+        let progress = Progress::new("features", "images", stored.rows as u64);
         let make = |chunk: usize| {
-            let indices: Vec<usize> =
-                (chunk * CHUNK..((chunk + 1) * CHUNK).min(photos.len())).collect();
-            let path = self.chunk_path(photos, &indices, views, folder)?;
-            let expected = indices.len() * views.count * width;
-            if let Some(known) = read(&path, expected) {
-                progress.advance((indices.len() * views.count) as u64);
-                return Ok(known);
+            let (path, indices) = (&stored.files[chunk], indices(chunk));
+            let rows = indices.len() * views.count;
+            if is_there(path, rows * row_bytes) {
+                progress.advance(rows as u64);
+                return Ok(());
             }
             let found = self.compute(photos, &indices, views, &progress, stop)?;
             let bytes: Vec<u8> = found.iter().flat_map(|x| x.to_le_bytes()).collect();
-            write_atomically(&path, &bytes)?;
-            Ok(found)
+            write_atomically(path, &bytes)
         };
-        in_order(threads, photos.len().div_ceil(CHUNK), make, |_, chunk| {
-            rows.extend_from_slice(&chunk);
-            Ok(())
-        })?;
+        in_order(threads, count, make, |_, ()| Ok(()))?;
         progress.finish();
-        Ok(Features { rows, width })
+        Ok(stored)
     }
 
     fn chunk_path(
@@ -182,50 +223,73 @@ impl Views<'_> {
     }
 }
 
-fn read(path: &Path, expected: usize) -> Option<Vec<f32>> {
-    let bytes = std::fs::read(path).ok()?;
-    let (words, rest) = bytes.as_chunks::<4>();
-    let whole = words.len() == expected && rest.is_empty();
-    whole.then(|| words.iter().map(|&word| f32::from_le_bytes(word)).collect())
+impl Stored {
+    /// All rows, in memory.
+    pub(crate) fn read(&self) -> Result<Features> {
+        let mut rows = Vec::with_capacity(self.rows * self.width);
+        for row in 0..self.rows {
+            self.append(row, &mut rows)?;
+        }
+        let width = self.width;
+        Ok(Features { rows, width })
+    }
+}
+
+impl Rows for Stored {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn append(&self, row: usize, to: &mut Vec<f32>) -> Result<()> {
+        let path = &self.files[row / self.rows_per_file];
+        let mut bytes = vec![0; self.width * size_of::<f32>()];
+        let place = (row % self.rows_per_file * bytes.len()) as u64;
+        File::open(path)
+            .and_then(|file| file.read_exact_at(&mut bytes, place))
+            .with_context(|| format!("{}: cannot be read", path.display()))?;
+        let words = bytes.as_chunks::<4>().0.iter();
+        to.extend(words.map(|&word| f32::from_le_bytes(word)));
+        Ok(())
+    }
+}
+
+impl Rows for Features {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn append(&self, row: usize, to: &mut Vec<f32>) -> Result<()> {
+        to.extend_from_slice(&self.rows[row * self.width..(row + 1) * self.width]);
+        Ok(())
+    }
+}
+
+/// Files appear whole, so one of the right length is right.
+fn is_there(path: &Path, bytes: usize) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.len() == bytes as u64)
+}
+
+/// What the disk of a folder has left; nothing where it does not say.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+/// Says how much will be written, or that it is too much.
+fn check_room(folder: &Path, missing: u64, free: Option<u64>) -> Result<()> {
+    let [needed, free_mib] = [missing, free.unwrap_or(u64::MAX)].map(|bytes| bytes >> 20);
+    let shown = folder.display();
+    ensure!(
+        free.is_none_or(|free| missing < free),
+        "{shown}: the features to keep take {needed} MiB, the disk has {free_mib} MiB free: make room, \
+         freeze up to a later node, or store fewer views"
+    );
+    if needed > SAID_MIB {
+        eprintln!("{shown}: {needed} MiB of features to compute and keep");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Backend;
-    use crate::network::{Mode, Network};
-    use crate::trainer::device;
-    use crate::value::Value;
-    use models::{reference, zoo};
-
-    #[test]
-    fn features_are_those_of_burn() {
-        for name in [
-            "mobilenet-v2-0.35",
-            "efficientnet-lite0",
-            "se-resnet50",
-            "mobilenet-v3-small",
-        ] {
-            let graph = zoo::build(name, 5, Some(64)).unwrap();
-            let weights = crate::initialize::initialize(&graph, 7).unwrap();
-            let node = graph.feature_node().unwrap();
-            let spec = zoo::preprocess(name, Some(64)).unwrap();
-            let backbone = Backbone::new(&graph, &weights, node, spec).unwrap();
-            let device = device(Backend::Flex);
-            let network = Network::new(graph.clone(), &weights, &device).unwrap();
-            for seed in 0..2 {
-                let image = reference::random_input(&graph, seed);
-                let found = backbone.extractor.features(&image).unwrap();
-                let input = Value::new(image, network.shape(0), &device);
-                let (expected, _) = network.run(0, node, input, Mode::Inference);
-                let expected = expected.floats();
-                assert_eq!(found.len(), expected.len());
-                let largest = expected.iter().fold(1.0f32, |most, x| most.max(x.abs()));
-                for (found, expected) in found.iter().zip(&expected) {
-                    let apart = (found - expected).abs();
-                    assert!(apart <= 1e-4 * largest, "{name}: {found} {expected}");
-                }
-            }
-        }
-    }
-}
+#[path = "features_tests.rs"]
+mod tests;

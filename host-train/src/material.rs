@@ -11,12 +11,15 @@ use rand::Rng;
 use crate::augment::Augmentation;
 use crate::config::AugmentConfig;
 use crate::discriminant::Discriminant;
-use crate::features::Features;
+use crate::features;
 use crate::loader::{Photos, in_order, normalize, square_len};
 use crate::mix::mix;
 use crate::network::Network;
 use crate::random::{Purpose, generator};
 use crate::step::{Score, Target, predict, score};
+
+/// Values of stored features that are validated together.
+const VALIDATION_VALUES: usize = 1 << 20;
 
 /// Images that are validated together.
 const VALIDATION_BATCH: usize = 8;
@@ -39,21 +42,22 @@ pub(crate) trait Material {
     fn validate(&self, network: &Network) -> Result<Option<Score>>;
 }
 
-/// Features of a frozen backbone: in every epoch one of the views of each photo.
+/// The outputs of a frozen node: in every epoch one of the views of each photo.
 pub(crate) struct StoredFeatures {
     pub(crate) node: usize,
-    pub(crate) train: Features,
+    pub(crate) train: Box<dyn features::Rows>,
     /// Views per photo in `train`.
     pub(crate) views: usize,
     /// The item of each photo.
     pub(crate) train_items: Vec<usize>,
-    pub(crate) validation: Features,
+    pub(crate) validation: Box<dyn features::Rows>,
     pub(crate) validation_items: Vec<usize>,
     /// Added to what is trained, see [`Discriminant`].
     pub(crate) discriminant: Option<Discriminant>,
     pub(crate) labels: LabelSet,
     pub(crate) device: Device,
     pub(crate) seed: u64,
+    pub(crate) threads: usize,
 }
 
 impl Material for StoredFeatures {
@@ -62,22 +66,16 @@ impl Material for StoredFeatures {
     }
 
     fn each_batch(&self, epoch: u32, batches: &[&[usize]], learn: &mut Learn) -> Result<()> {
-        let width = self.train.width;
         let row = |photo: usize| {
             let position = [u64::from(epoch), photo as u64, 0];
             let draw = generator(self.seed, Purpose::Augment, position).next_u64();
-            let row = photo * self.views + (draw % self.views as u64) as usize;
-            &self.train.rows[row * width..(row + 1) * width]
+            photo * self.views + (draw % self.views as u64) as usize
         };
         for batch in batches {
             let target = |&photo: &usize| Target::new(self.train_items[photo]);
             let targets: Vec<Target> = batch.iter().map(target).collect();
             let rows = |range: Range<usize>| {
-                Ok(batch[range]
-                    .iter()
-                    .flat_map(|&index| row(index))
-                    .copied()
-                    .collect())
+                read(&*self.train, batch[range].iter().map(|&photo| row(photo)))
             };
             learn(&targets, &rows)?;
         }
@@ -89,17 +87,25 @@ impl Material for StoredFeatures {
         if count == 0 {
             return Ok(None);
         }
-        let width = self.validation.width;
         let ends = [self.node, network.graph().nodes.len() - 1];
-        let rows = |range: Range<usize>| {
-            Ok(self.validation.rows[range.start * width..range.end * width].to_vec())
-        };
-        let mut logits = predict(network, &self.device, ends, 1, count, count, rows)?;
+        let part = (VALIDATION_VALUES / self.validation.width()).clamp(1, count);
+        let rows = |range: Range<usize>| read(&*self.validation, range);
+        let (device, threads) = (&self.device, self.threads);
+        let mut logits = predict(network, device, ends, threads, count, part, rows)?;
         if let Some(discriminant) = &self.discriminant {
-            discriminant.add_outputs(&self.validation.rows, &mut logits);
+            discriminant.add_outputs(&rows(0..count)?, &mut logits);
         }
         Ok(Some(score(&logits, &self.validation_items, &self.labels)))
     }
+}
+
+/// The values of these rows.
+fn read(from: &dyn features::Rows, rows: impl Iterator<Item = usize>) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    for row in rows {
+        from.append(row, &mut values)?;
+    }
+    Ok(values)
 }
 
 /// Photos, decoded and augmented on other threads.

@@ -7,7 +7,7 @@ use toml::Table;
 
 use crate::chart::{Line, png, svg};
 use crate::checkpoint::write_atomically;
-use crate::config::{Freeze, Settings, StageConfig, TrainConfig, merge};
+use crate::config::{Settings, StageConfig, TrainConfig, merge};
 
 /// Shows the learning rate over a training.
 #[derive(clap::Args)]
@@ -52,8 +52,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "last"
     );
     let mut before = 0;
-    if config.freeze == Freeze::Backbone {
-        lines.push(stage("head", &config.head.stage, args.photos, &mut before));
+    if let Some(head) = config.frozen_head() {
+        lines.push(stage("head", &head.stage, args.photos, &mut before));
     }
     lines.push(stage("full", &config.full.stage, args.photos, &mut before));
     if let Some(path) = &args.plot {

@@ -10,7 +10,10 @@ use crate::config::FullConfig;
 /// Nodes that all data passes through, at the ends of a network's stages. A stage is what works on
 /// maps of one size; the last one is the classifier.
 pub(crate) struct Stages {
+    /// The last nodes of all stages but the classifier.
     cuts: Vec<usize>,
+    /// All nodes between the input and the classifier that all data passes through.
+    gates: Vec<usize>,
     nodes: usize,
 }
 
@@ -22,7 +25,7 @@ impl Stages {
         let mut read_until = 0;
         let mut last_cut = 0;
         let mut size = usize::MAX;
-        let mut cuts = Vec::new();
+        let (mut cuts, mut gates) = (Vec::new(), Vec::new());
         let mut last_use: Vec<usize> = vec![0; graph.nodes.len()];
         for (index, node) in graph.nodes.iter().enumerate() {
             node.inputs
@@ -40,6 +43,7 @@ impl Stages {
             // What is read behind this node must come from it alone.
             if read_until <= index {
                 last_cut = index;
+                gates.push(index);
             }
             read_until = read_until.max(last_use[index]);
         }
@@ -47,8 +51,29 @@ impl Stages {
         cuts.sort_unstable();
         cuts.dedup();
         cuts.retain(|&cut| cut > 0);
+        gates.retain(|&gate| gate > 0 && Some(gate) <= feature_node);
         let nodes = graph.nodes.len();
-        Ok(Stages { cuts, nodes })
+        Ok(Stages { cuts, gates, nodes })
+    }
+
+    /// The last nodes of all stages but the classifier.
+    pub(crate) fn ends(&self) -> &[usize] {
+        &self.cuts
+    }
+
+    /// All nodes between the input and the classifier that all data passes through.
+    pub(crate) fn gates(&self) -> &[usize] {
+        &self.gates
+    }
+
+    /// The node where what is frozen ends: `stage2` for the end of the second stage, or a node that
+    /// all data passes through.
+    pub(crate) fn find(&self, graph: &Graph, name: &str) -> Option<usize> {
+        let stage = name.strip_prefix("stage").and_then(|n| n.parse().ok());
+        match stage {
+            Some(number) => self.cuts.get(usize::checked_sub(number, 1)?).copied(),
+            None => graph.find(name).filter(|node| self.gates.contains(node)),
+        }
     }
 
     /// The last node that keeps its weights while so many stages, counted from the end, learn; 0 where

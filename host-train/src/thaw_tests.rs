@@ -24,6 +24,29 @@ fn stages_end_where_all_data_passes_and_maps_get_smaller() {
 }
 
 #[test]
+fn what_is_frozen_ends_at_a_stage_or_a_node_that_all_data_passes() {
+    for name in zoo::names() {
+        let graph = zoo::build(name, 10, Some(64)).unwrap();
+        let stages = Stages::new(&graph).unwrap();
+        for &gate in stages.gates() {
+            let later = graph.nodes.iter().skip(gate + 1);
+            assert!(later.flat_map(|node| &node.inputs).all(|&i| i >= gate));
+            let found = stages.find(&graph, &graph.nodes[gate].name);
+            assert_eq!(found, Some(gate), "{name}");
+        }
+        for (index, &end) in stages.ends().iter().enumerate() {
+            let found = stages.find(&graph, &format!("stage{}", index + 1));
+            assert_eq!(found, Some(end), "{name}");
+        }
+        let beyond = format!("stage{}", stages.ends().len() + 1);
+        let input = &graph.nodes[0].name;
+        for wrong in ["stage0", "stage", &beyond, "nothing", input] {
+            assert_eq!(stages.find(&graph, wrong), None, "{name}: {wrong}");
+        }
+    }
+}
+
+#[test]
 fn one_stage_after_the_other_thaws() {
     let graph = zoo::build("mobilenet-v2", 10, None).unwrap();
     let mut full = FullConfig::fine_tune();

@@ -67,8 +67,9 @@ pub(crate) struct Args {
     /// What normalises between the layers [default: batch].
     #[arg(long)]
     norm: Option<Normalization>,
-    /// What keeps its weights [default: backbone with --pretrained, else none].
-    #[arg(long)]
+    /// What keeps its weights: none, backbone (until the classifier has learned), or to the end all up
+    /// to a node or stage, see networks --stages [default: backbone with --pretrained, else none].
+    #[arg(long, value_name = "WHAT")]
     freeze: Option<Freeze>,
     /// Passes over the photos: of the classifier if the backbone is frozen, else of the network.
     #[arg(long, value_name = "N")]
@@ -228,17 +229,17 @@ impl Args {
         put(&mut table, "workers", &self.workers)?;
         put(&mut table, "threads", &self.threads)?;
         let freeze = match begun {
-            Some(begun) => begun.freeze,
+            Some(begun) => begun.freeze.clone(),
             None => TrainConfig::freeze_of(&table)?,
         };
-        self.put_stages(&mut table, freeze)?;
+        self.put_stages(&mut table, &freeze)?;
         merge(&mut table, self.settings.0.clone());
         Ok(table)
     }
 
     /// The options that stand for a setting of the first stage.
-    fn put_stages(&self, table: &mut Table, freeze: Freeze) -> Result<()> {
-        let frozen = freeze == Freeze::Backbone;
+    fn put_stages(&self, table: &mut Table, freeze: &Freeze) -> Result<()> {
+        let frozen = *freeze != Freeze::None;
         let stage = if frozen { "head" } else { "full" };
         let key = |name: &str| format!("{stage}.{name}");
         put(table, &key("epochs"), &self.epochs)?;

@@ -150,16 +150,10 @@ impl Trainer<'_> {
         if self.state.epochs >= self.config.total_epochs() {
             return Ok(());
         }
-        let material = Images {
-            train: self.train.clone(),
-            validation: self.validation.clone(),
-            spec: self.spec,
-            augment: self.config.augment.clone(),
-            labels: self.labels.clone(),
-            device: self.device.clone(),
-            seed: self.config.seed,
-            workers: self.config.workers,
-            threads: self.config.threads,
+        let frozen = self.config.frozen_until(&self.graph)?;
+        let material: Box<dyn Material> = match frozen {
+            Some(node) => Box::new(self.maps(node, full.views)?),
+            None => Box::new(self.images()),
         };
         let norm = if full.freeze_norms {
             Norm::Running
@@ -170,11 +164,25 @@ impl Trainer<'_> {
             name: "full",
             config: &full.stage,
             first_epoch: self.config.total_epochs() - full.stage.epochs,
-            lesson: self.lesson(0, full.shards, norm, &full.stage),
+            lesson: self.lesson(frozen.unwrap_or(0), full.shards, norm, &full.stage),
             norm_momentum: full.norm_momentum,
             thaw: Some(Thaw::new(&self.graph, full)?),
         };
-        self.train_stage(&stage, &material)
+        self.train_stage(&stage, &*material)
+    }
+
+    fn images(&self) -> Images {
+        Images {
+            train: self.train.clone(),
+            validation: self.validation.clone(),
+            spec: self.spec,
+            augment: self.config.augment.clone(),
+            labels: self.labels.clone(),
+            device: self.device.clone(),
+            seed: self.config.seed,
+            workers: self.config.workers,
+            threads: self.config.threads,
+        }
     }
 
     fn lesson(&self, from: usize, shards: usize, norm: Norm, stage: &StageConfig) -> Lesson {
@@ -261,7 +269,8 @@ impl Trainer<'_> {
         let mut taught = Taught::default();
         let thaw = stage.thaw.as_ref();
         let frozen = thaw.map_or(stage.lesson.from, |thaw| {
-            thaw.frozen(epoch - stage.first_epoch)
+            let frozen = thaw.frozen(epoch - stage.first_epoch);
+            frozen.max(stage.lesson.from)
         });
         material.each_batch(epoch, &batches, &mut |targets, rows| {
             if self.stop.load(Ordering::Relaxed) {

@@ -132,6 +132,10 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
         "How far running statistics move per step",
     ),
     (
+        "full.views",
+        "With --freeze NODE: views of a photo that are stored there",
+    ),
+    (
         "full.thaw_epochs",
         "Epochs after which one more stage of the network learns, from the classifier on; 0: all do",
     ),

@@ -58,6 +58,8 @@ pub(crate) struct FullConfig {
     pub(crate) freeze_norms: bool,
     /// How far running statistics move per step.
     pub(crate) norm_momentum: f32,
+    /// Where the network stays frozen up to some node: views of every photo that are stored there.
+    pub(crate) views: usize,
     /// Epochs after which one more stage of the network learns, beginning with the classifier alone; 0:
     /// all of it learns from the first epoch.
     pub(crate) thaw_epochs: u32,
@@ -160,6 +162,7 @@ impl FullConfig {
             shards: 2,
             freeze_norms: false,
             norm_momentum: 0.1,
+            views: 2,
             thaw_epochs: 0,
             stage_decay: 1.0,
             stage: StageConfig::new(40, 64, ScheduleConfig::cosine(2e-3, 0.1)),

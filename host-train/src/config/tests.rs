@@ -13,7 +13,8 @@ pub(crate) fn config(freeze: Freeze) -> TrainConfig {
 
 #[test]
 fn defaults_are_valid_and_survive_toml() {
-    for freeze in [Freeze::None, Freeze::Backbone] {
+    for freeze in ["none", "backbone", "stage3", "blocks.4.add"] {
+        let freeze = freeze.parse().unwrap();
         let config = config(freeze);
         config.check().unwrap();
         let table: Table = config.to_toml().unwrap().parse().unwrap();
@@ -41,6 +42,7 @@ fn what_a_file_does_not_say_has_its_default() {
         ("wieght_decay = 1", "wieght_decay"),
         ("freeze = 'all'", "freeze"),
         ("freeze = 'backbone'", "pretrained"),
+        ("freeze = 'stage1'", "pretrained"),
     ] {
         let error = format!("{:#}", read(&format!("{common}{fault}")).unwrap_err());
         assert!(error.contains(named) && !error.contains('\n'), "{error}");

@@ -8,7 +8,7 @@ use super::{Trainer, classifier};
 use crate::checkpoint::Scaler;
 use crate::config::HeadConfig;
 use crate::discriminant::Discriminant;
-use crate::features::{Backbone, Views};
+use crate::features::{Backbone, Rows, Stored, Views};
 use crate::loader::Photos;
 use crate::material::StoredFeatures;
 use crate::network::Norm;
@@ -47,23 +47,8 @@ impl Trainer<'_> {
 
     /// Computes or reads the features; scales them, and makes the classifier fit.
     fn features(&mut self, head: &HeadConfig, node: usize) -> Result<StoredFeatures> {
-        let backbone = Backbone::new(&self.graph, &self.state.weights, node, self.spec)?;
-        let folder = self.run.folder().join("features");
-        let look = |photos: &Photos, count: usize| {
-            let views = Views {
-                count,
-                augment: &self.config.augment,
-                seed: self.config.seed,
-            };
-            backbone.features(photos, &views, &folder, self.config.threads, &self.stop)
-        };
-        let started = Instant::now();
-        let mut train = look(&self.train, head.views)?;
-        let mut validation = look(&self.validation, 1)?;
-        let images = self.train.len() * head.views + self.validation.len();
-        let seconds = started.elapsed().as_secs_f64();
-        let rate = images as f64 / seconds.max(1e-9);
-        eprintln!("features of {images} images in {seconds:.1} s ({rate:.1} images/s)");
+        let [train, validation] = self.stored(node, head.views)?;
+        let (mut train, mut validation) = (train.read()?, validation.read()?);
         if head.standardize && self.state.scaler.is_none() {
             let scaler = Scaler::measure(&train.rows, train.width);
             scaler.unfold_from(&mut self.state.weights, classifier(&self.graph));
@@ -73,27 +58,65 @@ impl Trainer<'_> {
             scaler.apply(&mut train.rows);
             scaler.apply(&mut validation.rows);
         }
-        let items = |photos: &Photos| -> Vec<usize> {
-            (0..photos.len()).map(|photo| photos.item(photo)).collect()
-        };
-        let train_items = items(&self.train);
         if head.discriminant > 0.0 && self.state.discriminant.is_none() {
             let views = |&item: &usize| std::iter::repeat_n(item, head.views);
-            let row_items: Vec<usize> = train_items.iter().flat_map(views).collect();
+            let row_items: Vec<usize> = self.train.items().iter().flat_map(views).collect();
             let found = Discriminant::fit(&train, &row_items, self.labels.len())?;
             self.state.discriminant = Some(found.scaled(head.discriminant));
         }
+        let (train, validation) = (Box::new(train), Box::new(validation));
         Ok(StoredFeatures {
+            discriminant: self.state.discriminant.clone(),
+            ..self.stored_features(node, head.views, train, validation)
+        })
+    }
+
+    /// What comes after a frozen node learns from what is stored there.
+    pub(super) fn maps(&self, node: usize, views: usize) -> Result<StoredFeatures> {
+        let [train, validation] = self.stored(node, views)?;
+        Ok(self.stored_features(node, views, Box::new(train), Box::new(validation)))
+    }
+
+    fn stored_features(
+        &self,
+        node: usize,
+        views: usize,
+        train: Box<dyn Rows>,
+        validation: Box<dyn Rows>,
+    ) -> StoredFeatures {
+        StoredFeatures {
             node,
-            views: head.views,
-            train_items,
-            validation_items: items(&self.validation),
+            views,
+            train_items: self.train.items().to_vec(),
+            validation_items: self.validation.items().to_vec(),
             train,
             validation,
-            discriminant: self.state.discriminant.clone(),
+            discriminant: None,
             labels: self.labels.clone(),
             device: self.device.clone(),
             seed: self.config.seed,
-        })
+            threads: self.config.threads,
+        }
+    }
+
+    /// The output of a node for the photos to learn from and those to validate on.
+    fn stored(&self, node: usize, views: usize) -> Result<[Stored; 2]> {
+        let backbone = Backbone::new(&self.graph, &self.state.weights, node, self.spec)?;
+        let folder = self.run.folder().join("features");
+        let look = |photos: &Photos, count: usize| {
+            let views = Views {
+                count,
+                augment: &self.config.augment,
+                seed: self.config.seed,
+            };
+            backbone.store(photos, &views, &folder, self.config.threads, &self.stop)
+        };
+        let started = Instant::now();
+        let stored = [look(&self.train, views)?, look(&self.validation, 1)?];
+        let images = self.train.len() * views + self.validation.len();
+        let seconds = started.elapsed().as_secs_f64();
+        let rate = images as f64 / seconds.max(1e-9);
+        eprintln!("features of {images} images in {seconds:.1} s ({rate:.1} images/s)");
+        Ok(stored)
     }
 }
