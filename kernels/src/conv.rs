@@ -24,9 +24,6 @@ const BLOCK_BYTES: usize = 48 << 10;
 /// The most output pixels in one part.
 const MAX_PIXELS: usize = 1020;
 
-/// A multiple of the rows of every kernel's tile.
-const ROWS: usize = 12;
-
 /// Products of a byte and a weight that a 32-bit sum takes without overflow.
 const MAX_DEPTH: usize = (i32::MAX as usize) / (255 * 128);
 
@@ -181,7 +178,7 @@ impl<T: Factor> Product<'_, T> {
         } else if self.gathers() {
             let row = T::GROUP * self.groups() * size_of::<T>() + channels;
             let most = (BLOCK_BYTES / row).min(MAX_PIXELS);
-            let part = share(image.pixels(), most, ROWS, workers.count());
+            let part = share(image.pixels(), most, T::ROWS, workers.count());
             workers.for_each_chunk(output, part * channels, &|index, out, scratch| {
                 self.pixels(input, index * part, out, scratch);
             });
@@ -303,11 +300,17 @@ impl<T: Factor> Product<'_, T> {
     }
 }
 
-/// How many of `total` equal pieces one part of the work takes: at most `most`, a multiple of
-/// `step` where there is more than one part, and about the same for each of `workers`.
+/// How many of `total` equal pieces one part of the work takes: at most about `most`, and about the
+/// same for each of `workers`; a multiple of `step` unless that makes parts unequal.
 fn share(total: usize, most: usize, step: usize, workers: usize) -> usize {
     let parts = total.div_ceil(most.max(1)).next_multiple_of(workers);
-    total.div_ceil(parts).next_multiple_of(step)
+    let part = total.div_ceil(parts);
+    let whole = part.next_multiple_of(step);
+    if workers > 1 && (whole - part) * 20 > part {
+        part
+    } else {
+        whole
+    }
 }
 
 /// Takes from each channel's bias what the factor of zero adds to its sums of `depth` products.

@@ -11,6 +11,9 @@ pub(crate) trait Factor: Copy + Default + Into<i32> + Send + Sync + 'static {
     /// Values along the depth that are read at once.
     const GROUP: usize;
 
+    /// Rows in the largest tile of a kernel.
+    const ROWS: usize;
+
     /// The weights of a convolution, in the order in which they are read.
     type Packed: Sync;
 
@@ -84,6 +87,7 @@ impl<T: Factor + From<i8>> Packed<T> {
 /// The byte less the zero point.
 impl Factor for i16 {
     const GROUP: usize = 2;
+    const ROWS: usize = 6;
     type Packed = Packed<i16>;
 
     fn zero(_: u8) -> i16 {
@@ -113,6 +117,7 @@ impl Factor for i16 {
 /// The byte less 128.
 impl Factor for i8 {
     const GROUP: usize = 4;
+    const ROWS: usize = 4;
     type Packed = Packed<i8>;
 
     fn zero(zero_point: u8) -> i8 {
@@ -144,6 +149,7 @@ impl Factor for i8 {
 /// The byte itself, where weights are small enough for it: see [`Paired`].
 impl Factor for u8 {
     const GROUP: usize = 4;
+    const ROWS: usize = 4;
     type Packed = Paired;
 
     fn zero(zero_point: u8) -> u8 {

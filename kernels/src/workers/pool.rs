@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 
 use super::Scratch;
 
-/// How often a waiting thread looks before it sleeps: some ten microseconds.
-const LOOKS: usize = 1 << 11;
+/// How often a waiting thread looks before it sleeps: some tens of microseconds.
+const LOOKS: usize = 1 << 12;
 
 /// What all threads run at the same time.
 type Work<'a> = dyn Fn(&mut Scratch) + Sync + 'a;
