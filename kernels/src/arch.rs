@@ -39,6 +39,12 @@ pub(crate) struct Panel<'a, T> {
         allow(dead_code, reason = "only smull has to know")
     )]
     pub(crate) extreme: bool,
+    pub(crate) end: End<'a>,
+}
+
+/// What becomes of a panel's sums.
+#[derive(Clone, Copy)]
+pub(crate) struct End<'a> {
     pub(crate) bias: &'a [i32],
     pub(crate) scale: &'a [f32],
     pub(crate) range: Range,
@@ -48,13 +54,48 @@ pub(crate) struct Panel<'a, T> {
     pub(crate) step: usize,
 }
 
+impl End<'_> {
+    /// Holds all lengths to each other.
+    fn check(&self, rows: usize, out: &[u8]) {
+        assert!(rows > 0 && (1..=PANEL).contains(&self.columns));
+        assert!(self.bias.len() == PANEL && self.scale.len() == PANEL);
+        assert!(out.len() >= (rows - 1) * self.step + self.columns);
+    }
+}
+
+/// Two groups of factors and their weights for each channel of a panel: in 16 bits no sum of
+/// products of neighbours in both can overflow.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub(crate) struct Step {
+    pub(crate) weights: [[[i8; 4]; PANEL]; 2],
+    /// Where in a row the groups lie.
+    pub(crate) offsets: [u32; 2],
+}
+
+/// The steps of one panel.
+pub(crate) struct Steps<'a> {
+    steps: &'a [Step],
+    reach: usize,
+}
+
+impl<'a> Steps<'a> {
+    /// `reach` is how many factors a row has; the steps lie within.
+    pub(crate) fn new(steps: &'a [Step], reach: usize) -> Steps<'a> {
+        let within = |step: &Step| step.offsets.iter().all(|at| *at as usize + 4 <= reach);
+        debug_assert!(steps.iter().all(within));
+        Steps { steps, reach }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Step> {
+        self.steps.iter()
+    }
+}
+
 /// Holds all lengths to each other.
 fn check<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &[u8]) {
-    let count = rows.starts.len();
-    assert!(count > 0 && (1..=PANEL).contains(&panel.columns));
+    panel.end.check(rows.starts.len(), out);
     assert!(panel.weights.len() == rows.segments * rows.groups * T::GROUP * PANEL);
-    assert!(panel.bias.len() == PANEL && panel.scale.len() == PANEL);
-    assert!(out.len() >= (count - 1) * panel.step + panel.columns);
     let reach = (rows.segments - 1) * rows.segment_step + T::GROUP * rows.groups;
     let last = rows.starts.iter().max().copied().unwrap_or(0);
     assert!(last + reach <= rows.factors.len());
@@ -87,6 +128,25 @@ pub(crate) fn multiply_bytes(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8
         // SAFETY: as above.
         Kind::DotProduct => unsafe { neon::multiply_dot(rows, panel, out) },
         _ => portable::multiply(rows, panel, out),
+    }
+}
+
+/// As [`multiply_words`], with bytes as they are and the weights in steps.
+pub(crate) fn multiply_pairs(
+    isa: Isa,
+    rows: &Rows<'_, u8>,
+    steps: &Steps<'_>,
+    end: &End<'_>,
+    out: &mut [u8],
+) {
+    end.check(rows.starts.len(), out);
+    let last = rows.starts.iter().max().copied().unwrap_or(0);
+    assert!(last + steps.reach <= rows.factors.len());
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; rows and steps are checked above.
+        Kind::Avx2 => unsafe { avx2::multiply_pairs(rows, steps, end, out) },
+        _ => portable::multiply_pairs(rows, steps, end, out),
     }
 }
 

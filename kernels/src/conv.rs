@@ -1,25 +1,30 @@
 //! Convolution of all input channels with all output channels, as a matrix product.
 //!
 //! A thread takes some output pixels. It converts the input under them to factors, with zeros for
-//! padding, in its scratch memory; the values under one row of the window then lie next to each
-//! other, so the sum for a pixel runs over `kernel rows` segments. Weights are packed in panels of
-//! 16 output channels, a group of input values at a time. A tile is the sums of some pixels and one
-//! panel, held in registers until they are requantized.
+//! padding, in its scratch memory, unless they lie ready in the input; the values under one row of
+//! the window then lie next to each other, so the sum for a pixel runs over `kernel rows` segments.
+//! Weights are packed in panels of 16 output channels, a group of input values at a time. A tile is
+//! the sums of some pixels and one panel, held in registers until they are requantized.
 
 mod band;
+pub(crate) mod paired;
 
-use crate::arch::{PANEL, Panel, Rows};
-use crate::factor::Factor;
+use crate::arch::{End, PANEL, Rows};
+use crate::factor::{Factor, Packed};
 use crate::sliding::Sliding;
 use crate::workers::{Scratch, Workers};
 use crate::{Image, Isa, KernelError, Requantize, Window};
 use band::Band;
+use paired::Paired;
 
 /// Scratch memory for the factors of one part of the work.
 const BLOCK_BYTES: usize = 48 << 10;
 
 /// The most output pixels in one part.
 const MAX_PIXELS: usize = 1020;
+
+/// A multiple of the rows of every kernel's tile.
+const ROWS: usize = 12;
 
 /// Products of a byte and a weight that a 32-bit sum takes without overflow.
 const MAX_DEPTH: usize = (i32::MAX as usize) / (255 * 128);
@@ -29,16 +34,22 @@ const MAX_DEPTH: usize = (i32::MAX as usize) / (255 * 128);
 pub struct Conv {
     sliding: Sliding,
     weights: Weights,
-    /// Whether a weight is -128.
-    extreme: bool,
 }
 
-/// Panel after panel; in each for every row of the window and every group of input values the
-/// weights of each output channel.
+/// The weights in the form that the CPU multiplies fastest.
 #[derive(Debug)]
 enum Weights {
-    Words(Vec<i16>),
-    Bytes(Vec<i8>),
+    Words(Packed<i16>),
+    Bytes(Packed<i8>),
+    Pairs(Paired),
+}
+
+/// What a form can be chosen by; a test chooses each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Words,
+    Bytes,
+    Pairs,
 }
 
 impl Conv {
@@ -54,43 +65,59 @@ impl Conv {
         weights: &[i8],
         requantize: &Requantize,
     ) -> Result<Conv, KernelError> {
-        let bytes = isa.multiplies_bytes();
-        Conv::with_factors(
+        let forms: &[Form] = if isa.multiplies_bytes() {
+            &[Form::Bytes]
+        } else if isa.adds_pairs() {
+            &[Form::Pairs, Form::Words]
+        } else {
+            &[Form::Words]
+        };
+        Conv::with_forms(
             isa,
             input,
             window,
             input_zero_point,
             weights,
             requantize,
-            bytes,
+            forms,
         )
     }
 
-    fn with_factors(
+    /// With the first of the `forms` that the weights can have; the last they always can.
+    fn with_forms(
         isa: Isa,
         input: Image,
         window: Window,
         input_zero_point: u8,
         weights: &[i8],
         requantize: &Requantize,
-        bytes: bool,
+        forms: &[Form],
     ) -> Result<Conv, KernelError> {
         let mut sliding = Sliding::new(isa, input, window, input_zero_point, requantize, PANEL)?;
-        let depth = window.kernel[0] * window.kernel[1] * input.channels;
-        if depth > MAX_DEPTH {
+        let [segments, columns] = window.kernel;
+        let segment = columns * input.channels;
+        if segments * segment > MAX_DEPTH {
             return Err(KernelError::Shape("the number of products in a sum"));
         }
-        sliding.check_weights(weights, depth)?;
-        let extreme = weights.contains(&i8::MIN);
-        let weights = if bytes {
-            Weights::Bytes(pack(weights, &mut sliding))
-        } else {
-            Weights::Words(pack(weights, &mut sliding))
+        sliding.check_weights(weights, segments * segment)?;
+        let packed = forms.iter().find_map(|form| match form {
+            Form::Words => Some(Weights::Words(Packed::new(weights, segments, segment))),
+            Form::Bytes => Some(Weights::Bytes(Packed::new(weights, segments, segment))),
+            Form::Pairs => {
+                let row = sliding.padded_width() * input.channels;
+                Paired::new(weights, segments, segment, row).map(Weights::Pairs)
+            }
+        });
+        let packed = packed.ok_or(KernelError::Shape("the weights' form"))?;
+        let zero = match packed {
+            Weights::Words(_) => i16::zero(input_zero_point).into(),
+            Weights::Bytes(_) => i8::zero(input_zero_point).into(),
+            Weights::Pairs(_) => u8::zero(input_zero_point).into(),
         };
+        take_back(zero, weights, segments * segment, &mut sliding.bias);
         Ok(Conv {
             sliding,
-            weights,
-            extreme,
+            weights: packed,
         })
     }
 
@@ -118,25 +145,22 @@ impl Conv {
         assert_eq!(input.len(), self.sliding.input.len());
         assert_eq!(output.len(), self.sliding.output.len());
         match &self.weights {
-            Weights::Words(weights) => self.product(weights).run(input, output, workers),
-            Weights::Bytes(weights) => self.product(weights).run(input, output, workers),
+            Weights::Words(weights) => self.product::<i16>(weights).run(input, output, workers),
+            Weights::Bytes(weights) => self.product::<i8>(weights).run(input, output, workers),
+            Weights::Pairs(weights) => self.product::<u8>(weights).run(input, output, workers),
         }
     }
 
-    fn product<'a, T>(&'a self, weights: &'a [T]) -> Product<'a, T> {
-        Product {
-            sliding: &self.sliding,
-            weights,
-            extreme: self.extreme,
-        }
+    fn product<'a, T: Factor>(&'a self, weights: &'a T::Packed) -> Product<'a, T> {
+        let sliding = &self.sliding;
+        Product { sliding, weights }
     }
 }
 
 /// A convolution with weights in one form.
-struct Product<'a, T> {
+struct Product<'a, T: Factor> {
     sliding: &'a Sliding,
-    weights: &'a [T],
-    extreme: bool,
+    weights: &'a T::Packed,
 }
 
 impl<T: Factor> Product<'_, T> {
@@ -156,7 +180,7 @@ impl<T: Factor> Product<'_, T> {
         } else if self.gathers() {
             let row = T::GROUP * self.groups() * size_of::<T>();
             let most = (BLOCK_BYTES / row).min(MAX_PIXELS);
-            let part = share(image.pixels(), most, 6, workers.count());
+            let part = share(image.pixels(), most, ROWS, workers.count());
             workers.for_each_chunk(output, part * channels, &|index, out, scratch| {
                 self.pixels(input, index * part, out, scratch);
             });
@@ -213,6 +237,9 @@ impl<T: Factor> Product<'_, T> {
         }
         if window.stride == [1, 1] && row == image.channels {
             let bytes = &input[first * row..][..count * row];
+            if let Some(factors) = T::as_they_are(bytes) {
+                return self.panels(&self.rows(factors, starts, 0), out);
+            }
             T::convert(isa, bytes, zero_point, factors);
         } else {
             for (index, factors) in factors.chunks_exact_mut(row).enumerate() {
@@ -264,17 +291,14 @@ impl<T: Factor> Product<'_, T> {
     }
 
     fn panel(&self, rows: &Rows<'_, T>, panel: usize, out: &mut [u8], step: usize) {
-        let len = rows.segments * rows.groups * T::GROUP * PANEL;
-        let panel = Panel {
-            weights: &self.weights[panel * len..][..len],
-            extreme: self.extreme,
+        let end = End {
             bias: &self.sliding.bias[panel * PANEL..][..PANEL],
             scale: &self.sliding.scale[panel * PANEL..][..PANEL],
             range: self.sliding.range,
             columns: PANEL.min(self.sliding.output.channels - panel * PANEL),
             step,
         };
-        T::multiply(self.sliding.isa, rows, &panel, out);
+        T::multiply(self.sliding.isa, rows, self.weights, panel, &end, out);
     }
 }
 
@@ -285,25 +309,13 @@ fn share(total: usize, most: usize, step: usize, workers: usize) -> usize {
     total.div_ceil(parts).next_multiple_of(step)
 }
 
-/// Packs the weights, and takes from the bias what the factor of zero adds to the sums.
-fn pack<T: Factor>(weights: &[i8], sliding: &mut Sliding) -> Vec<T> {
-    let segments = sliding.window.kernel[0];
-    let segment = sliding.window.kernel[1] * sliding.input.channels;
-    let groups = segment.div_ceil(T::GROUP);
-    let panels = sliding.output.channels.div_ceil(PANEL);
-    let zero: i32 = T::zero(sliding.input_zero_point).into();
-    let mut packed = vec![T::default(); panels * segments * groups * T::GROUP * PANEL];
-    for (channel, weights) in weights.chunks_exact(segments * segment).enumerate() {
-        for (index, weight) in weights.iter().enumerate() {
-            let (row, at) = (index / segment, index % segment);
-            let group = (channel / PANEL * segments + row) * groups + at / T::GROUP;
-            packed[(group * PANEL + channel % PANEL) * T::GROUP + at % T::GROUP] =
-                T::of_weight(*weight);
-            let added = zero.wrapping_mul((*weight).into());
-            sliding.bias[channel] = sliding.bias[channel].wrapping_sub(added);
+/// Takes from each channel's bias what the factor of zero adds to its sums of `depth` products.
+fn take_back(zero: i32, weights: &[i8], depth: usize, bias: &mut [i32]) {
+    for (bias, weights) in bias.iter_mut().zip(weights.chunks_exact(depth)) {
+        for weight in weights {
+            *bias = bias.wrapping_sub(zero.wrapping_mul((*weight).into()));
         }
     }
-    packed
 }
 
 #[cfg(test)]
@@ -314,9 +326,9 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Bytes as factors are left to CPUs that this one may not be.
+        /// Some forms are left to CPUs that this one may not be.
         #[test]
-        fn both_forms_of_factors_give_the_same_bytes(
+        fn all_forms_of_factors_give_the_same_bytes(
             height in 1..=7_usize, width in 1..=7_usize, channels in 1..=9_usize,
             kernel in 1..=3_usize, pad in 0..=2_usize, stride in 1..=2_usize,
             outputs in 1..=20_usize, zero_point: u8, seed in vec(any::<u8>(), 50..90),
@@ -330,21 +342,22 @@ mod tests {
             let drawn = |len: usize| seed.iter().copied().cycle().take(len);
             let values: Vec<u8> = drawn(input.len()).collect();
             let weights: Vec<i8> =
-                drawn(kernel * kernel * channels * outputs).map(|byte| byte.cast_signed()).collect();
+                drawn(kernel * kernel * channels * outputs).map(|byte| byte.cast_signed() / 2).collect();
             let requantize = Requantize {
                 bias: drawn(outputs).map(|byte| 50 * i32::from(byte)).collect(),
                 scale: vec![1e-3; outputs],
                 range: Range::full(100),
             };
-            let [words, bytes] = [false, true].map(|bytes| {
-                let conv = Conv::with_factors(
-                    Isa::PORTABLE, input, window, zero_point, &weights, &requantize, bytes,
+            let [words, bytes, pairs] = [Form::Words, Form::Bytes, Form::Pairs].map(|form| {
+                let conv = Conv::with_forms(
+                    Isa::PORTABLE, input, window, zero_point, &weights, &requantize, &[form],
                 ).unwrap();
                 let mut output = vec![0; conv.output().len()];
                 conv.run(&values, &mut output, &mut Workers::single());
                 output
             });
-            prop_assert_eq!(words, bytes);
+            prop_assert_eq!(&words, &bytes);
+            prop_assert_eq!(&words, &pairs);
         }
     }
 }

@@ -1,47 +1,108 @@
 //! In which form the input of a convolution is multiplied with weights.
 
 use crate::Isa;
-use crate::arch::{self, Panel, Rows};
+use crate::arch::{self, End, PANEL, Panel, Rows};
+use crate::conv::paired::Paired;
 use crate::workers::Scratch;
 
 /// One side of a product. A byte of the input becomes a factor; the byte that stands for 0 becomes
 /// [`Factor::zero`], by which sums are then too large or small in a way that the bias takes back.
 pub(crate) trait Factor: Copy + Default + Into<i32> + Send + Sync + 'static {
-    /// Products along the depth that one instruction adds up.
+    /// Values along the depth that are read at once.
     const GROUP: usize;
+
+    /// The weights of a convolution, in the order in which they are read.
+    type Packed: Sync;
 
     /// The factor of the byte `zero_point`.
     fn zero(zero_point: u8) -> Self;
 
-    fn of_weight(weight: i8) -> Self;
-
     /// `factors` of as many `bytes`.
     fn convert(isa: Isa, bytes: &[u8], zero_point: u8, factors: &mut [Self]);
 
-    fn multiply(isa: Isa, rows: &Rows<'_, Self>, panel: &Panel<'_, Self>, out: &mut [u8]);
+    /// The bytes themselves, if those are the factors.
+    fn as_they_are(bytes: &[u8]) -> Option<&[Self]> {
+        let _ = bytes;
+        None
+    }
+
+    /// The sums of all rows with the panel of the number `index`, requantized.
+    fn multiply(
+        isa: Isa,
+        rows: &Rows<'_, Self>,
+        weights: &Self::Packed,
+        index: usize,
+        end: &End<'_>,
+        out: &mut [u8],
+    );
 
     /// `len` factors and `rows` starts of unspecified content.
     fn scratch(scratch: &mut Scratch, len: usize, rows: usize) -> (&mut [Self], &mut [usize]);
 }
 
+/// Panel after panel; in each for every row of the window and every group of input values the
+/// weights of each output channel.
+#[derive(Debug)]
+pub(crate) struct Packed<T> {
+    weights: Vec<T>,
+    /// Whether a weight is -128.
+    extreme: bool,
+}
+
+impl<T: Factor + From<i8>> Packed<T> {
+    /// Packs `weights`, which are in the order output channel, row, column, input channel, where
+    /// `segment` of them belong to a row.
+    pub(crate) fn new(weights: &[i8], segments: usize, segment: usize) -> Packed<T> {
+        let groups = segment.div_ceil(T::GROUP);
+        let channels = weights.len() / (segments * segment);
+        let panels = channels.div_ceil(PANEL);
+        let mut packed = vec![T::default(); panels * segments * groups * T::GROUP * PANEL];
+        for (channel, weights) in weights.chunks_exact(segments * segment).enumerate() {
+            for (index, weight) in weights.iter().enumerate() {
+                let (row, at) = (index / segment, index % segment);
+                let group = (channel / PANEL * segments + row) * groups + at / T::GROUP;
+                let to = (group * PANEL + channel % PANEL) * T::GROUP + at % T::GROUP;
+                packed[to] = (*weight).into();
+            }
+        }
+        Packed {
+            weights: packed,
+            extreme: weights.contains(&i8::MIN),
+        }
+    }
+
+    fn panel<'a>(&'a self, rows: &Rows<'_, T>, index: usize, end: &End<'a>) -> Panel<'a, T> {
+        let len = rows.segments * rows.groups * T::GROUP * PANEL;
+        Panel {
+            weights: &self.weights[index * len..][..len],
+            extreme: self.extreme,
+            end: *end,
+        }
+    }
+}
+
 /// The byte less the zero point.
 impl Factor for i16 {
     const GROUP: usize = 2;
+    type Packed = Packed<i16>;
 
     fn zero(_: u8) -> i16 {
         0
-    }
-
-    fn of_weight(weight: i8) -> i16 {
-        weight.into()
     }
 
     fn convert(isa: Isa, bytes: &[u8], zero_point: u8, factors: &mut [i16]) {
         arch::widen(isa, bytes, zero_point, factors);
     }
 
-    fn multiply(isa: Isa, rows: &Rows<'_, i16>, panel: &Panel<'_, i16>, out: &mut [u8]) {
-        arch::multiply_words(isa, rows, panel, out);
+    fn multiply(
+        isa: Isa,
+        rows: &Rows<'_, i16>,
+        weights: &Packed<i16>,
+        index: usize,
+        end: &End<'_>,
+        out: &mut [u8],
+    ) {
+        arch::multiply_words(isa, rows, &weights.panel(rows, index, end), out);
     }
 
     fn scratch(scratch: &mut Scratch, len: usize, rows: usize) -> (&mut [i16], &mut [usize]) {
@@ -52,13 +113,10 @@ impl Factor for i16 {
 /// The byte less 128.
 impl Factor for i8 {
     const GROUP: usize = 4;
+    type Packed = Packed<i8>;
 
     fn zero(zero_point: u8) -> i8 {
         (zero_point ^ 0x80).cast_signed()
-    }
-
-    fn of_weight(weight: i8) -> i8 {
-        weight
     }
 
     fn convert(_: Isa, bytes: &[u8], _: u8, factors: &mut [i8]) {
@@ -67,11 +125,51 @@ impl Factor for i8 {
         }
     }
 
-    fn multiply(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8>, out: &mut [u8]) {
-        arch::multiply_bytes(isa, rows, panel, out);
+    fn multiply(
+        isa: Isa,
+        rows: &Rows<'_, i8>,
+        weights: &Packed<i8>,
+        index: usize,
+        end: &End<'_>,
+        out: &mut [u8],
+    ) {
+        arch::multiply_bytes(isa, rows, &weights.panel(rows, index, end), out);
     }
 
     fn scratch(scratch: &mut Scratch, len: usize, rows: usize) -> (&mut [i8], &mut [usize]) {
         scratch.byte_rows(len, rows)
+    }
+}
+
+/// The byte itself, where weights are small enough for it: see [`Paired`].
+impl Factor for u8 {
+    const GROUP: usize = 4;
+    type Packed = Paired;
+
+    fn zero(zero_point: u8) -> u8 {
+        zero_point
+    }
+
+    fn convert(_: Isa, bytes: &[u8], _: u8, factors: &mut [u8]) {
+        factors.copy_from_slice(bytes);
+    }
+
+    fn as_they_are(bytes: &[u8]) -> Option<&[u8]> {
+        Some(bytes)
+    }
+
+    fn multiply(
+        isa: Isa,
+        rows: &Rows<'_, u8>,
+        weights: &Paired,
+        index: usize,
+        end: &End<'_>,
+        out: &mut [u8],
+    ) {
+        arch::multiply_pairs(isa, rows, &weights.panel(index), end, out);
+    }
+
+    fn scratch(scratch: &mut Scratch, len: usize, rows: usize) -> (&mut [u8], &mut [usize]) {
+        scratch.raw_rows(len, rows)
     }
 }

@@ -58,6 +58,15 @@ impl Isa {
         }
     }
 
+    /// Whether it multiplies bytes that are added up in 16 bits faster than words.
+    pub(crate) fn adds_pairs(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => true,
+            _ => false,
+        }
+    }
+
     /// Multiply-accumulates per second that one thread reaches when it does nothing else: the bar
     /// for the layers. Takes some tens of milliseconds.
     pub fn peak_macs_per_second(self) -> f64 {

@@ -11,6 +11,7 @@ use pool::Pool;
 pub struct Scratch {
     words: Vec<i16>,
     bytes: Vec<i8>,
+    raw: Vec<u8>,
     floats: Vec<f32>,
     starts: Vec<usize>,
 }
@@ -32,6 +33,11 @@ impl Scratch {
     }
 
     /// As [`Scratch::rows`], of bytes.
+    pub(crate) fn raw_rows(&mut self, len: usize, rows: usize) -> (&mut [u8], &mut [usize]) {
+        (some(&mut self.raw, len), some(&mut self.starts, rows))
+    }
+
+    /// As [`Scratch::rows`], of signed bytes.
     pub(crate) fn byte_rows(&mut self, len: usize, rows: usize) -> (&mut [i8], &mut [usize]) {
         (some(&mut self.bytes, len), some(&mut self.starts, rows))
     }

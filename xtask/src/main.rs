@@ -24,6 +24,8 @@ Commands:
                   ARGs go to `edge-runtime simulate`, e.g. `cargo xtask demo --rate 120`
   test [FILTER]   Install what the tests need, build everything, run every test; without a FILTER
                   arm-test and vm-test too, or why they cannot be run
+  soak [MINUTES]  Run every test again and again, on other random numbers each time (default 30).
+                  `test` takes the same ones each time, or those of PROPTEST_RNG_SEED
   cross           Build edge-runtime for 64-bit ARM boards, in one static file
   arm-test        Run the kernels' tests on emulated ARM CPUs, with and without dot product
   vm-test         Run edge-runtime with the kernel's test camera and GPIO chip in a virtual machine
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
     let result = match args.first().map(String::as_str) {
         Some("demo") => demo(rest),
         Some("test") => test(rest),
+        Some("soak") => soak(rest),
         Some("cross") => cross(),
         Some("arm-test") => arm_test(),
         Some("vm-test") => vm_test(),
@@ -118,6 +121,31 @@ fn test(filter: &[String]) -> Result<(), String> {
         }
     }
     stages.print();
+    Ok(())
+}
+
+/// Looks for what fails once in many runs; a failure prints the seed that repeats it.
+fn soak(args: &[String]) -> Result<(), String> {
+    let minutes: u64 = match args.first() {
+        Some(minutes) => minutes
+            .parse()
+            .map_err(|_| format!("soak takes minutes, and '{minutes}' is no number"))?,
+        None => 30,
+    };
+    let reference = install::python_reference()?;
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60 * minutes);
+    let nanos = std::time::UNIX_EPOCH.elapsed().map(|time| time.as_nanos());
+    let first = nanos.map_err(|error| error.to_string())? as u64;
+    for seed in (0..).map(|run| first.wrapping_add(run)) {
+        println!("soak: {SEED}={seed}");
+        run(cargo(&["test", "--release", "--workspace", "--quiet"])
+            .env("SORTLINE_PYTHON", &reference)
+            .env(SEED, seed.to_string()))
+        .map_err(|error| format!("with {SEED}={seed}: {error}"))?;
+        if std::time::Instant::now() > end {
+            break;
+        }
+    }
     Ok(())
 }
 
@@ -274,10 +302,17 @@ fn bundle(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// A cargo command in the project's root.
+/// Where proptest finds its seed.
+const SEED: &str = "PROPTEST_RNG_SEED";
+
+/// A cargo command in the project's root. Its tests draw the same numbers each time, so that a commit
+/// passes or fails for a reason of its own; `soak` draws others.
 fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).args(args);
+    if std::env::var_os(SEED).is_none() {
+        command.env(SEED, "1");
+    }
     if let Some(path) = install::libclang_path() {
         command.env("LIBCLANG_PATH", path);
     }

@@ -120,7 +120,7 @@ unsafe fn tiles<S: Sum>(rows: &Rows<'_, i8>, panel: &Panel<'_, i8>, mut out: *mu
                 [] => {}
             }
             starts = &starts[count..];
-            out = out.wrapping_add(panel.step.wrapping_mul(count));
+            out = out.wrapping_add(panel.end.step.wrapping_mul(count));
         }
     }
 }
@@ -139,7 +139,7 @@ unsafe fn tile<S: Sum, const ROWS: usize>(
     // SAFETY: `super::check` holds every row to the length of the factors, and the weights, bias
     // and scales to the rows.
     unsafe {
-        let bias = load4(panel.bias.as_ptr());
+        let bias = load4(panel.end.bias.as_ptr());
         let mut acc = [bias; ROWS];
         let mut factors = starts.map(|start| rows.factors.as_ptr().add(start));
         let mut weights = panel.weights.as_ptr();
@@ -162,11 +162,11 @@ unsafe fn tile<S: Sum, const ROWS: usize>(
                 *row = row.wrapping_add(rows.segment_step);
             }
         }
-        let scale = panel.scale.as_ptr();
+        let scale = panel.end.scale.as_ptr();
         let mut to = out;
         for sums in &acc {
-            store(bytes(*sums, scale, panel.range), to, panel.columns);
-            to = to.wrapping_add(panel.step);
+            store(bytes(*sums, scale, panel.end.range), to, panel.end.columns);
+            to = to.wrapping_add(panel.end.step);
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use crate::factor::Factor;
 
-use super::{BLOCK, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows};
+use super::{
+    BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows, Steps,
+};
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     for (word, byte) in words.iter_mut().zip(bytes) {
@@ -13,7 +15,7 @@ pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
 pub(super) fn multiply<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &mut [u8]) {
     for (row, start) in rows.starts.iter().enumerate() {
         let mut sums = [0_i32; PANEL];
-        sums.copy_from_slice(panel.bias);
+        sums.copy_from_slice(panel.end.bias);
         let mut weights = panel.weights.chunks_exact(T::GROUP * PANEL);
         for segment in 0..rows.segments {
             let start = start + segment * rows.segment_step;
@@ -27,10 +29,38 @@ pub(super) fn multiply<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out:
                 }
             }
         }
-        let out = &mut out[row * panel.step..][..panel.columns];
-        for ((byte, sum), scale) in out.iter_mut().zip(sums).zip(panel.scale) {
-            *byte = panel.range.round(sum as f32 * scale);
+        finish(&panel.end, &sums, &mut out[row * panel.end.step..]);
+    }
+}
+
+pub(super) fn multiply_pairs(
+    rows: &Rows<'_, u8>,
+    steps: &Steps<'_>,
+    end: &End<'_>,
+    out: &mut [u8],
+) {
+    for (row, start) in rows.starts.iter().enumerate() {
+        let mut sums = [0_i32; PANEL];
+        sums.copy_from_slice(end.bias);
+        for step in steps.iter() {
+            for (offset, weights) in step.offsets.iter().zip(&step.weights) {
+                let group = &rows.factors[start + *offset as usize..][..4];
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    for (factor, weight) in group.iter().zip(weights) {
+                        let product = i32::from(*factor).wrapping_mul((*weight).into());
+                        *sum = sum.wrapping_add(product);
+                    }
+                }
+            }
         }
+        finish(end, &sums, &mut out[row * end.step..]);
+    }
+}
+
+fn finish(end: &End<'_>, sums: &[i32; PANEL], out: &mut [u8]) {
+    let out = &mut out[..end.columns];
+    for ((byte, sum), scale) in out.iter_mut().zip(sums).zip(end.scale) {
+        *byte = end.range.round(*sum as f32 * scale);
     }
 }
 

@@ -15,11 +15,15 @@ fn byte() -> impl Strategy<Value = u8> {
     prop_oneof![4 => any::<u8>(), 1 => Just(0), 1 => Just(255)]
 }
 
-/// Any weights, the extremes more often than chance; half of the time none is -128.
+/// Any weights, the extremes more often than chance; half of the time none is -128, and half of the
+/// time all are small enough for sums in 16 bits: then 64 and -64 are frequent.
 fn weights(count: usize) -> impl Strategy<Value = Vec<i8>> {
     let weight = prop_oneof![4 => any::<i8>(), 1 => Just(-128), 1 => Just(-127), 1 => Just(127)];
-    (vec(weight, count), any::<bool>()).prop_map(|(mut weights, any)| {
-        if !any {
+    let all = (vec(weight, count), any::<bool>(), any::<bool>());
+    all.prop_map(|(mut weights, any, small)| {
+        if small {
+            weights.iter_mut().for_each(|weight| *weight /= 2);
+        } else if !any {
             weights
                 .iter_mut()
                 .for_each(|weight| *weight = (*weight).max(-127));

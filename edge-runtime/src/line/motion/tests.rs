@@ -3,6 +3,8 @@ use proptest::prelude::*;
 
 const MM_PER_PULSE: f64 = 0.5;
 const NOMINAL: f64 = 400.0;
+/// How far from its true place an item is seen.
+const NOISE_MM: f64 = 1.5;
 
 fn encoder() -> Motion {
     let source = Source::Encoder {
@@ -126,12 +128,13 @@ fn the_camera_contradicts_a_belt_that_does_not_move_as_it_should() {
 }
 
 proptest! {
-    /// The nominal speed is only where the camera starts from.
+    /// The nominal speed is only where the camera starts from. Shifts add up, so that the speed over a
+    /// window is wrong by the places of its two ends only; what was blind before it does not matter.
     #[test]
     fn the_camera_finds_the_belts_speed(
-        share in 0.6..1.4f64,
-        noise in prop::collection::vec(-1.5..1.5, 40),
-        blind_from in 15..25usize,
+        share in 0.75..1.25f64,
+        noise in prop::collection::vec(-NOISE_MM..NOISE_MM, 40),
+        blind_from in 10..20usize,
     ) {
         let mut motion = camera();
         let speed_mm_s = share * NOMINAL;
@@ -142,7 +145,8 @@ proptest! {
             motion.shift(since_us, t_us, seen.then_some(shift_mm)).unwrap();
         }
         let found_mm_s = (motion.travel_mm(3_000_000) - motion.travel_mm(2_000_000)).abs();
-        prop_assert!((found_mm_s / speed_mm_s - 1.0).abs() < 0.03, "{found_mm_s} {speed_mm_s}");
+        let most_mm_s = 2.0 * NOISE_MM * 1e6 / CAMERA_WINDOW_US as f64;
+        prop_assert!((found_mm_s - speed_mm_s).abs() < most_mm_s + 1e-6, "{found_mm_s} {speed_mm_s}");
     }
 
     /// Travel never goes back further than a belt settles, and `time_us` undoes `travel_mm`.
@@ -161,7 +165,9 @@ proptest! {
         let ahead_mm = motion.travel_mm(t_us) + 50.0;
         let at_us = motion.time_us(ahead_mm);
         if at_us != NEVER_US {
-            prop_assert!((motion.travel_mm(at_us) - ahead_mm).abs() < 0.01);
+            // A time is a whole number of microseconds.
+            let rounding_mm = 0.5e-6 * motion.speed_mm_s + 1e-6;
+            prop_assert!((motion.travel_mm(at_us) - ahead_mm).abs() <= rounding_mm);
         }
     }
 }
