@@ -17,7 +17,8 @@ use crate::{Image, Isa, KernelError, Requantize, Window};
 use band::Band;
 use paired::Paired;
 
-/// Scratch memory for the factors of one part of the work.
+/// The factors and the output of one part of the work: they stay in the nearest cache while panel
+/// after panel passes.
 const BLOCK_BYTES: usize = 48 << 10;
 
 /// The most output pixels in one part.
@@ -178,7 +179,7 @@ impl<T: Factor> Product<'_, T> {
                 self.columns(input, index * part, out, scratch);
             });
         } else if self.gathers() {
-            let row = T::GROUP * self.groups() * size_of::<T>();
+            let row = T::GROUP * self.groups() * size_of::<T>() + channels;
             let most = (BLOCK_BYTES / row).min(MAX_PIXELS);
             let part = share(image.pixels(), most, ROWS, workers.count());
             workers.for_each_chunk(output, part * channels, &|index, out, scratch| {
@@ -186,7 +187,7 @@ impl<T: Factor> Product<'_, T> {
             });
         } else {
             let row = self.sliding.padded_width() * self.sliding.input.channels * size_of::<T>();
-            let rows = BLOCK_BYTES / row / window.stride[0];
+            let rows = BLOCK_BYTES / (row * window.stride[0] + image.width * channels);
             let part = share(image.height, rows, 1, workers.count());
             let chunk = part * image.width * channels;
             workers.for_each_chunk(output, chunk, &|index, out, scratch| {

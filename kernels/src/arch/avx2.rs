@@ -72,16 +72,15 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
     starts: &[usize; ROWS],
     out: *mut u8,
 ) {
-    // SAFETY: `super::multiply` holds every row to the length of the words, and the weights, bias
-    // and scales to the rows.
-    unsafe {
-        let mut acc = biases::<ROWS, VECTORS>(&panel.end);
+    // SAFETY: `super::multiply` holds every row to the length of the words, and the weights to the
+    // rows.
+    let sum = |acc: &mut [[__m256i; VECTORS]; ROWS]| unsafe {
         let mut words = starts.map(|start| rows.factors.as_ptr().add(start));
         let mut weights = panel.weights.as_ptr().cast::<__m256i>();
         for _ in 0..rows.segments {
             let mut at = 0_usize;
             for _ in 0..rows.groups {
-                products(&mut acc, &words, at, weights);
+                products(acc, &words, at, weights);
                 weights = weights.add(2);
                 at = at.wrapping_add(2);
             }
@@ -89,52 +88,69 @@ unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
                 *row = row.wrapping_add(rows.segment_step);
             }
         }
-        requantized(&acc, &panel.end, out);
-    }
+    };
+    // SAFETY: the contract is that of this function.
+    unsafe { requantized(&panel.end, out, sum) };
 }
 
-/// # Safety
-/// The CPU has AVX2.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn biases<const ROWS: usize, const VECTORS: usize>(
-    end: &End<'_>,
-) -> [[__m256i; VECTORS]; ROWS] {
-    let mut row = [_mm256_setzero_si256(); VECTORS];
-    for (sum, bias) in row.iter_mut().zip(end.bias.as_chunks::<8>().0) {
-        // SAFETY: eight sums are read from eight.
-        *sum = unsafe { _mm256_loadu_si256(bias.as_ptr().cast()) };
-    }
-    [row; ROWS]
-}
-
-/// Stores the bytes that become of the sums.
+/// Lets `sum` add to the biases, and stores the bytes that become of that. One function, so that
+/// sums stay in registers from the beginning to the end.
 ///
 /// # Safety
 /// The CPU has AVX2; `out` belongs to the first row, and lengths are as `End::check` holds them.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn requantized<const ROWS: usize, const VECTORS: usize>(
-    acc: &[[__m256i; VECTORS]; ROWS],
     end: &End<'_>,
     out: *mut u8,
+    sum: impl FnOnce(&mut [[__m256i; VECTORS]; ROWS]),
 ) {
     // SAFETY: the contract.
     unsafe {
+        let bias = end.bias.as_ptr().cast::<__m256i>();
+        let mut acc = [[_mm256_setzero_si256(); VECTORS]; ROWS];
+        for row in &mut acc {
+            for (index, sum) in row.iter_mut().enumerate() {
+                *sum = _mm256_loadu_si256(bias.add(index));
+            }
+        }
+        sum(&mut acc);
         let scale = end.scale.as_ptr();
         let scales = [_mm256_loadu_ps(scale), _mm256_loadu_ps(scale.add(8))];
-        let mut to = out;
-        for sums in acc {
+        let zero_point = _mm256_set1_epi16(end.range.zero_point.into());
+        let mut words = [_mm256_setzero_si256(); ROWS];
+        for (words, sums) in words.iter_mut().zip(&acc) {
             let low = scaled(sums[0], scales[0]);
             let high = if VECTORS == 2 {
                 scaled(sums[1], scales[1])
             } else {
                 low
             };
-            // Words in the order 0..4, 8..12 | 4..8, 12..16; the permutation puts them right.
-            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
-            store(bytes(words, end.range), to, end.columns);
-            to = to.wrapping_add(end.step);
+            *words = _mm256_adds_epi16(_mm256_packs_epi32(low, high), zero_point);
+        }
+        // In fours of bytes: of two rows the columns 0, 8, 0, 8 | 4, 12, 4, 12.
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let mut all = [_mm_setzero_si128(); ROWS];
+        let mut row = 0;
+        while row < ROWS {
+            let next = if row + 1 < ROWS { row + 1 } else { row };
+            let both = _mm256_packus_epi16(words[row], words[next]);
+            let both = limited(_mm256_permutevar8x32_epi32(both, order), end.range);
+            all[next] = _mm256_extracti128_si256::<1>(both);
+            all[row] = _mm256_castsi256_si128(both);
+            row = next + 1;
+        }
+        let mut to = out;
+        if end.columns == PANEL {
+            for bytes in all {
+                _mm_storeu_si128(to.cast(), bytes);
+                to = to.wrapping_add(end.step);
+            }
+        } else {
+            for bytes in all {
+                store(bytes, to, end.columns);
+                to = to.wrapping_add(end.step);
+            }
         }
     }
 }
@@ -199,14 +215,14 @@ unsafe fn pair_tile<const ROWS: usize, const VECTORS: usize>(
     out: *mut u8,
 ) {
     // SAFETY: `super::multiply_pairs` holds every row and step to the length of the factors.
-    unsafe {
-        let mut acc = biases::<ROWS, VECTORS>(end);
+    let sum = |acc: &mut [[__m256i; VECTORS]; ROWS]| unsafe {
         let rows = starts.map(|start| from.add(start));
         for step in steps.iter() {
-            add_step(&mut acc, &rows, step);
+            add_step(acc, &rows, step);
         }
-        requantized(&acc, end, out);
-    }
+    };
+    // SAFETY: the contract is that of this function.
+    unsafe { requantized(end, out, sum) };
 }
 
 /// Adds the products of two groups of each row with the weights of each column.
@@ -282,6 +298,14 @@ fn scaled(sums: __m256i, scale: __m256) -> __m256i {
     let limit = _mm256_set1_ps(65536.0);
     let value = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), scale);
     _mm256_cvtps_epi32(_mm256_min_ps(value, limit))
+}
+
+/// The values between a range's limits.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn limited(bytes: __m256i, range: Range) -> __m256i {
+    let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(range.min.cast_signed()));
+    _mm256_min_epu8(bytes, _mm256_set1_epi8(range.max.cast_signed()))
 }
 
 /// Adds the zero point and saturates to the range.
