@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Tensor};
 use models::graph::{GraphError, Shape};
+use models::quantize::Affine;
 use models::{Graph, Op, Weights};
 
 use crate::dropout::Dropout;
@@ -26,6 +27,17 @@ struct Plan {
     shapes: Vec<Shape>,
     /// For every node the last node that reads it.
     last_use: Vec<usize>,
+    /// For every node how its output is rounded, if it is.
+    rounding: Vec<Option<Affine>>,
+}
+
+impl Plan {
+    fn round(&self, node: usize, value: Value) -> Value {
+        match &self.rounding[node] {
+            Some(affine) => value.round(affine),
+            None => value,
+        }
+    }
 }
 
 /// How batch norms and dropouts behave.
@@ -69,6 +81,21 @@ impl Network {
         weights: &Weights,
         device: &Device,
     ) -> Result<Network, GraphError> {
+        let rounding = vec![None; graph.nodes.len()];
+        Network::with_rounding(graph, weights, rounding, device)
+    }
+
+    /// A network whose nodes' outputs go through 8 bits: one rounding or none for every node. Gradients
+    /// go straight through them, see [`Value::round`].
+    ///
+    /// # Errors
+    /// `weights` do not fit `graph`.
+    pub(crate) fn with_rounding(
+        graph: Graph,
+        weights: &Weights,
+        rounding: Vec<Option<Affine>>,
+        device: &Device,
+    ) -> Result<Network, GraphError> {
         graph.check(weights)?;
         let shapes = graph.shapes()?;
         let mut last_use: Vec<usize> = (0..graph.nodes.len()).collect();
@@ -86,6 +113,7 @@ impl Network {
                 graph,
                 shapes,
                 last_use,
+                rounding,
             }),
         })
     }
@@ -159,7 +187,7 @@ impl Network {
         let plan = &*self.plan;
         let mut statistics = Vec::new();
         let mut values: Vec<Option<Value>> = vec![None; to + 1];
-        values[from] = Some(input);
+        values[from] = Some(plan.round(from, input));
         for index in from + 1..=to {
             let node = &plan.graph.nodes[index];
             let mut take = |input: usize| {
@@ -182,7 +210,7 @@ impl Network {
                 [a, b] => add(take(a), take(b)),
                 _ => unreachable!("no operation takes more than two inputs"),
             };
-            values[index] = Some(value);
+            values[index] = Some(plan.round(index, value));
         }
         (
             values[to].take().expect("node `to` was just computed"),

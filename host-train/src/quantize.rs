@@ -2,10 +2,12 @@
 //!
 //! [`photos`] looks at the calibration photos, [`observe`] watches them flow through the f32 network
 //! ([`probe`]), [`search`] tries ways to quantize on a [`bench`], and what is kept is proved on the
-//! validation photos: where it loses too much, the layers that hurt most stay f32. [`outcome`] and
-//! [`page`] tell what came out.
+//! validation photos: where it loses too much, the layers that hurt most stay f32, and where that does
+//! not help, the network is trained on with rounding ([`finetune`]). [`outcome`] and [`page`] tell what
+//! came out.
 
 mod bench;
+mod finetune;
 mod observe;
 mod outcome;
 mod page;
@@ -26,6 +28,7 @@ use crate::export::{Destination, RunPhotos, Source, Trained};
 use crate::progress::Progress;
 use crate::squares::Squares;
 use bench::{Bench, Way};
+use finetune::Finetuning;
 use outcome::Outcome;
 use search::Found;
 
@@ -63,6 +66,13 @@ pub(crate) struct Args {
     /// Layers that may stay f32 where the limits cannot be met without.
     #[arg(long, default_value_t = 8, value_name = "N")]
     max_float_layers: usize,
+    /// Passes over the photos of the run in which the network learns to live with 8 bits, where more is
+    /// lost than may be even with layers in f32; 0: none.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    finetune_epochs: u32,
+    /// Highest learning rate of these.
+    #[arg(long, default_value_t = 1e-5, value_name = "LR")]
+    finetune_lr: f64,
     /// Also write what was tried and measured, as a page.
     #[arg(long, value_name = "FILE.html")]
     report: Option<PathBuf>,
@@ -77,6 +87,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let good = (0.0..=100.0).contains(&drop);
         ensure!(good, "--max-drop and --max-item-drop must be in 0..=100");
     }
+    let lr = args.finetune_lr;
+    ensure!(
+        lr > 0.0 && lr <= 1.0,
+        "--finetune-lr must be above 0 and at most 1"
+    );
     let trained = Trained::open(&args.source.run, &args.source.checkpoint)?;
     let proof = trained
         .photos(args.source.data.as_deref())
@@ -106,7 +121,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let found = search::search(&bench, &weights)?;
     let gains = search::sensitivity(&bench, &found.way)?;
     let proved = (&squares, &expected, shipped);
-    let (way, scores) = args.prove(&bench, found.way.clone(), &gains, proved)?;
+    let (mut way, mut scores) = args.prove(&bench, found.way.clone(), &gains, proved)?;
+    let labels = &trained.labels;
+    let lost = outcome::lost(&squares, labels, [&expected.shipped, &scores.shipped]);
+    if !args.holds(lost) && args.finetune_epochs > 0 {
+        let judge = |way: &Way| {
+            let scores = measure(&bench, way, &squares, shipped)?;
+            Ok(squares.right(&scores.shipped, labels))
+        };
+        let tuned = finetune::finetune(&bench, &found.way, args.finetuning(), judge)?;
+        (way, scores) = args.prove(&bench, tuned, &gains, proved)?;
+    }
     let outcome = outcome(
         &bench,
         &found,
@@ -120,7 +145,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!(
             "8 bits lose {:.2} points of category accuracy and {:.2} of item accuracy on {} photos with \
              {} layers in f32; at most {} and {} may be lost (--max-drop, --max-item-drop, \
-             --max-float-layers). No bundle is written",
+             --max-float-layers, --finetune-epochs). No bundle is written",
             lost[1],
             lost[0],
             squares.len(),
@@ -137,6 +162,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 struct Scores {
     raw: Vec<Vec<f32>>,
     shipped: Vec<Vec<f32>>,
+}
+
+/// What a way says about photos.
+fn measure(bench: &Bench<'_>, way: &Way, photos: &Squares, shipped: Shipped) -> Result<Scores> {
+    let bundle = bench.bundle(&way.weights, &bench.scheme(way))?;
+    let scores = bench.trained.scores(&bundle, photos)?;
+    Ok(shipped.scores(scores, &photos.items))
 }
 
 /// Whether bundles are calibrated on the photos.
@@ -166,6 +198,14 @@ impl Args {
         }
     }
 
+    fn finetuning(&self) -> Finetuning<'_> {
+        Finetuning {
+            epochs: self.finetune_epochs,
+            lr: self.finetune_lr,
+            data: self.source.data.as_deref(),
+        }
+    }
+
     fn holds(&self, [items, categories]: [f64; 2]) -> bool {
         // A photo in so many is that part of a point: what is equal must not fail for rounding.
         items <= self.max_item_drop + 1e-9 && categories <= self.max_drop + 1e-9
@@ -185,9 +225,7 @@ impl Args {
         worst.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut worst = worst.into_iter().take(self.max_float_layers);
         loop {
-            let bundle = bench.bundle(&way.weights, &bench.scheme(&way))?;
-            let scores = bench.trained.scores(&bundle, photos)?;
-            let scores = shipped.scores(scores, &photos.items);
+            let scores = measure(bench, &way, photos, shipped)?;
             let labels = &bench.trained.labels;
             let lost = outcome::lost(photos, labels, [&expected.shipped, &scores.shipped]);
             if self.holds(lost) {

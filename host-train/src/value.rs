@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use models::graph::Shape;
+use models::quantize::Affine;
 
 /// What flows between nodes, with the batch as first dimension.
 #[derive(Clone, Debug)]
@@ -40,6 +41,15 @@ impl Value {
         }
     }
 
+    /// What becomes of the values when they go through 8 bits. The gradient is that of limiting them to
+    /// the range alone: it goes straight through the rounding (Bengio et al. 2013).
+    pub(crate) fn round(self, affine: &Affine) -> Value {
+        match self {
+            Value::Map(x) => Value::Map(round(x, affine)),
+            Value::Features(x) => Value::Features(round(x, affine)),
+        }
+    }
+
     /// The numbers of a batch.
     pub(crate) fn floats(self) -> Vec<f32> {
         match self {
@@ -47,6 +57,21 @@ impl Value {
             Value::Features(x) => floats(x),
         }
     }
+}
+
+fn round<const D: usize>(x: Tensor<D>, affine: &Affine) -> Tensor<D> {
+    let [low, high] = affine.range();
+    let steps = |x: Tensor<D>| {
+        let steps = x.div_scalar(affine.scale).round();
+        steps.mul_scalar(affine.scale)
+    };
+    let limited = x.clamp(low, high);
+    if !limited.is_autodiff() {
+        return steps(limited);
+    }
+    let exact = limited.clone().inner();
+    let change = steps(exact.clone()) - exact;
+    limited + change.autodiff()
 }
 
 /// A tensor's values in row-major order.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use models::quantize::{Affine, Scheme};
+use models::quantize::{Affine, Scheme, quantize_weight};
 use models::{Bundle, Graph, Op, Weights};
 
 use super::observe::{decibels, powers};
@@ -36,6 +36,8 @@ pub(super) struct Way {
     pub(super) ranges: Vec<Affine>,
     /// The layers that stay f32.
     pub(super) float: BTreeSet<String>,
+    /// Epochs of fine-tuning with rounding that made the weights.
+    pub(super) finetuned_epochs: u32,
 }
 
 impl Bench<'_> {
@@ -66,6 +68,25 @@ impl Bench<'_> {
             .map(|(index, _)| index)
             .collect()
     }
+}
+
+/// The weights that the codes of 8-bit layers stand for, and the others as they are.
+pub(super) fn rounded_weights(graph: &Graph, weights: &Weights, scheme: &Scheme) -> Weights {
+    let mut rounded = weights.clone();
+    let nodes = graph.nodes.iter().zip(&scheme.weights);
+    for (node, _) in nodes.filter(|(_, in_bytes)| **in_bytes) {
+        let (Some(input), [weight, bias]) = (
+            scheme.tensors[node.inputs[0]],
+            ["weight", "bias"].map(|kind| format!("{}.{kind}", node.name)),
+        ) else {
+            continue;
+        };
+        let bias = weights.get(&bias).map_or(&[][..], |bias| &bias.data);
+        if let Some(weight) = rounded.get_mut(&weight) {
+            weight.data = quantize_weight(weight, bias, input.scale).dequantize();
+        }
+    }
+    rounded
 }
 
 /// The signal-to-noise ratio of logits in decibels, from the scores that they give: what all logits of a

@@ -25,6 +25,8 @@ pub(super) struct Outcome {
     pub(super) kept: Tried,
     /// Names of the layers that stay f32.
     pub(super) float_layers: Vec<String>,
+    /// Epochs of fine-tuning with rounding; 0: none.
+    pub(super) finetuned_epochs: u32,
     /// Signal-to-noise ratio of the logits on the photos that were measured.
     pub(super) logits_db: f64,
     /// How many photos were measured.
@@ -127,6 +129,7 @@ impl Outcome {
             tried: found.tried.clone(),
             kept: found.kept.clone(),
             float_layers: way.float.iter().cloned().collect(),
+            finetuned_epochs: way.finetuned_epochs,
             logits_db: likeness(&expected.raw, &scores.raw),
             photos: photos.len(),
             f32: measured(bytes[0], expected),
@@ -194,6 +197,13 @@ impl Outcome {
             self.logits_db,
             self.float_layers.len()
         );
+        if self.finetuned_epochs > 0 {
+            let _ = writeln!(
+                text,
+                "fine-tuned with rounding, epoch {}",
+                self.finetuned_epochs
+            );
+        }
         let lost = self.classes.iter().filter(|c| c.right_f32 != c.right_int8);
         for class in lost {
             let _ = writeln!(
@@ -209,12 +219,13 @@ impl Outcome {
     pub(super) fn settings(&self) -> String {
         format!(
             "\n[quantize]\ncalibration_photos = {}\nranges = {:?}\nequalized = {}\n\
-             biases_corrected = {}\nfloat_layers = {:?}\n",
+             biases_corrected = {}\nfloat_layers = {:?}\nfinetuned_epochs = {}\n",
             self.calibration_photos,
             self.kept.ranges,
             self.kept.equalized,
             self.kept.biases_corrected,
-            self.float_layers
+            self.float_layers,
+            self.finetuned_epochs
         )
     }
 

@@ -96,12 +96,36 @@ pub(super) fn look_at_labels(
         let [items, _] = photos.right(scores, &bench.trained.labels);
         100.0 * items as f64 / photos.len() as f64
     };
-    let [found, usual] = [percent(photos, &said), percent(proof, scores)];
-    if found < usual - LABELS_OFF {
-        eprintln!(
-            "warning: the f32 network names the item of {found:.1}% of the calibration photos, and of \
-             {usual:.1}% of the validation photos: their labels are wrong, or they show something else"
-        );
+    let right = [percent(photos, &said), percent(proof, scores)];
+    if let Some(warning) = label_warning(right) {
+        eprintln!("warning: {warning}");
     }
     Ok(())
+}
+
+/// What is said where the f32 network is right on so many percent of the calibration photos and of the
+/// validation photos.
+fn label_warning([found, usual]: [f64; 2]) -> Option<String> {
+    (found < usual - LABELS_OFF).then(|| {
+        format!(
+            "the f32 network names the item of {found:.1}% of the calibration photos, and of {usual:.1}% of \
+             the validation photos: their labels are wrong, or they show something else"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_hardly_agree_are_told_with_both_figures() {
+        let warning = label_warning([8.25, 95.5]).unwrap();
+        assert!(
+            warning.contains("8.2%") && warning.contains("95.5%"),
+            "{warning}"
+        );
+        assert_eq!(label_warning([80.0, 95.0]), None);
+        assert_eq!(label_warning([99.0, 95.0]), None);
+    }
 }

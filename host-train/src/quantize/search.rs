@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use models::quantize::{Affine, Observer, quantize_weight};
-use models::{Op, Weights, passes};
+use models::quantize::{Affine, Observer};
+use models::{Weights, passes};
 use serde::Serialize;
 
-use super::bench::{Bench, Way};
+use super::bench::{Bench, Way, rounded_weights};
 use super::observe::{Seen, input_range, mean_inputs, observe};
 use crate::progress::Progress;
 
@@ -101,6 +101,7 @@ fn best_ranges(
             weights: weights.clone(),
             ranges: affines(bench, seen, &observers)?,
             float: BTreeSet::new(),
+            finetuned_epochs: 0,
         };
         let quality = Tried {
             ranges,
@@ -142,23 +143,7 @@ fn affines(
 /// The same way with biases that make up for the mean error of each layer.
 fn correct(bench: &Bench<'_>, way: &Way) -> Result<Way> {
     let means = mean_inputs(&bench.graph, &way.weights, &way.ranges, &bench.calibration)?;
-    let mut rounded = way.weights.clone();
-    let scheme = bench.scheme(way);
-    for node in &bench.graph.nodes {
-        let (Op::Conv { .. } | Op::Dense { .. }) = node.op else {
-            continue;
-        };
-        let (Some(input), [weight, bias]) = (
-            scheme.tensors[node.inputs[0]],
-            ["weight", "bias"].map(|kind| format!("{}.{kind}", node.name)),
-        ) else {
-            continue;
-        };
-        let bias = way.weights.get(&bias).map_or(&[][..], |bias| &bias.data);
-        if let Some(weight) = rounded.get_mut(&weight) {
-            weight.data = quantize_weight(weight, bias, input.scale).dequantize();
-        }
-    }
+    let rounded = rounded_weights(&bench.graph, &way.weights, &bench.scheme(way));
     Ok(Way {
         weights: passes::correct_bias(&bench.graph, &way.weights, &rounded, &means)?,
         ..way.clone()
