@@ -3,7 +3,7 @@
 use crate::factor::Factor;
 
 use super::{
-    BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows, Steps,
+    ABREAST, BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Rows, Steps,
 };
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
@@ -12,11 +12,17 @@ pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     }
 }
 
-pub(super) fn multiply<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &mut [u8]) {
+pub(super) fn multiply<T: Factor, W: Copy + Into<i32>>(
+    rows: &Rows<'_, T>,
+    weights: &[W],
+    end: &End<'_>,
+    out: &mut [u8],
+) {
+    let mut sums = [0; ABREAST * PANEL];
+    let sums = &mut sums[..end.bias.len()];
     for (row, start) in rows.starts.iter().enumerate() {
-        let mut sums = [0_i32; PANEL];
-        sums.copy_from_slice(panel.end.bias);
-        let mut weights = panel.weights.chunks_exact(T::GROUP * PANEL);
+        sums.copy_from_slice(end.bias);
+        let mut weights = weights.chunks_exact(T::GROUP * sums.len());
         for segment in 0..rows.segments {
             let start = start + segment * rows.segment_step;
             let factors = &rows.factors[start..][..T::GROUP * rows.groups];
@@ -29,7 +35,7 @@ pub(super) fn multiply<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out:
                 }
             }
         }
-        finish(&panel.end, &sums, &mut out[row * panel.end.step..]);
+        finish(end, sums, &mut out[row * end.step..]);
     }
 }
 
@@ -57,7 +63,7 @@ pub(super) fn multiply_pairs(
     }
 }
 
-fn finish(end: &End<'_>, sums: &[i32; PANEL], out: &mut [u8]) {
+fn finish(end: &End<'_>, sums: &[i32], out: &mut [u8]) {
     let out = &mut out[..end.columns];
     for ((byte, sum), scale) in out.iter_mut().zip(sums).zip(end.scale) {
         *byte = end.range.round(*sum as f32 * scale);

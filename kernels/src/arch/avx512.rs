@@ -1,0 +1,237 @@
+//! AVX-512 with VNNI and VBMI: `vpdpbusd` multiplies 64 unsigned bytes with signed ones and adds
+//! them in fours to 32-bit sums, exactly.
+
+use std::arch::x86_64::*;
+
+use super::{End, PANEL, Rows};
+use crate::Range;
+
+/// # Safety
+/// The CPU has what this module is for, and lengths are as `super::multiply_quads` checks them.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) unsafe fn multiply(rows: &Rows<'_, u8>, weights: &[i8], end: &End<'_>, out: &mut [u8]) {
+    let (weights, out) = (weights.as_ptr(), out.as_mut_ptr());
+    // SAFETY: the contract is that of this function; a tile takes as many panels as there are.
+    unsafe {
+        match end.bias.len() / PANEL {
+            1 => tiles::<1, 12>(rows, weights, end, out),
+            2 => tiles::<2, 12>(rows, weights, end, out),
+            3 => tiles::<3, 8>(rows, weights, end, out),
+            _ => tiles::<4, 6>(rows, weights, end, out),
+        }
+    }
+}
+
+/// All rows, in tiles of up to `ROWS`.
+///
+/// # Safety
+/// As for [`multiply`], of which `weights` and `out` are; there are `PANELS`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn tiles<const PANELS: usize, const ROWS: usize>(
+    rows: &Rows<'_, u8>,
+    weights: *const i8,
+    end: &End<'_>,
+    mut out: *mut u8,
+) {
+    let (whole, rest) = rows.starts.as_chunks::<ROWS>();
+    // SAFETY: the contract is that of this function; `out` stays within the output's rows.
+    unsafe {
+        for starts in whole {
+            tile::<PANELS, ROWS>(rows, weights, end, starts, out);
+            out = out.wrapping_add(end.step.wrapping_mul(ROWS));
+        }
+        macro_rules! rest {
+            ($($rows:literal)*) => {
+                match rest.len() {
+                    $($rows if $rows < ROWS => {
+                        if let Some(starts) = rest.first_chunk() {
+                            tile::<PANELS, $rows>(rows, weights, end, starts, out);
+                        }
+                    })*
+                    _ => {}
+                }
+            };
+        }
+        rest!(1 2 3 4 5 6 7 8 9 10 11);
+    }
+}
+
+/// `ROWS` rows; their sums stay in registers.
+///
+/// # Safety
+/// As for [`tiles`]; `starts` are some of the rows', and `out` belongs to the first of them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn tile<const PANELS: usize, const ROWS: usize>(
+    rows: &Rows<'_, u8>,
+    mut weights: *const i8,
+    end: &End<'_>,
+    starts: &[usize; ROWS],
+    out: *mut u8,
+) {
+    // SAFETY: `super::multiply_quads` holds every row to the length of the factors, and the weights
+    // to the rows; the rest is the contract.
+    unsafe {
+        let mut sums = biases::<PANELS, ROWS>(end);
+        let mut factors = starts.map(|start| rows.factors.as_ptr().add(start));
+        for _ in 0..rows.segments {
+            let mut at = 0_usize;
+            for _ in 0..rows.groups {
+                let mut columns = [_mm512_setzero_si512(); PANELS];
+                for column in &mut columns {
+                    *column = _mm512_loadu_si512(weights.cast());
+                    weights = weights.wrapping_add(64);
+                }
+                for (row, sums) in factors.iter().zip(&mut sums) {
+                    let four = _mm512_set1_epi32(row.add(at).cast::<i32>().read_unaligned());
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = _mm512_dpbusd_epi32(*sum, four, column);
+                    }
+                }
+                at = at.wrapping_add(4);
+            }
+            for row in &mut factors {
+                *row = row.wrapping_add(rows.segment_step);
+            }
+        }
+        finish(&sums, end, out);
+    }
+}
+
+/// What sums begin with.
+///
+/// # Safety
+/// The CPU has what this module is for, and `end` has the biases of `PANELS`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn biases<const PANELS: usize, const ROWS: usize>(
+    end: &End<'_>,
+) -> [[__m512i; PANELS]; ROWS] {
+    let mut biases = [_mm512_setzero_si512(); PANELS];
+    for (index, bias) in biases.iter_mut().enumerate() {
+        // SAFETY: the contract.
+        *bias = unsafe { _mm512_loadu_si512(end.bias.as_ptr().add(PANEL * index).cast()) };
+    }
+    [biases; ROWS]
+}
+
+/// Stores the bytes that become of the sums.
+///
+/// # Safety
+/// The CPU has what this module is for; `end` has the scales of `PANELS`, and from `out` on lie
+/// `ROWS` rows of its columns.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn finish<const PANELS: usize, const ROWS: usize>(
+    sums: &[[__m512i; PANELS]; ROWS],
+    end: &End<'_>,
+    mut out: *mut u8,
+) {
+    let mut scales = [_mm512_setzero_ps(); PANELS];
+    for (index, scale) in scales.iter_mut().enumerate() {
+        // SAFETY: the contract.
+        *scale = unsafe { _mm512_loadu_ps(end.scale.as_ptr().add(PANEL * index)) };
+    }
+    // As a whole number the limit is the same before rounding and after it.
+    let most = _mm512_set1_ps(f32::from(
+        i16::from(end.range.max) - i16::from(end.range.zero_point),
+    ));
+    let scaled = |row: usize, panel: usize| {
+        let value = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[row][panel]), scales[panel]);
+        _mm512_cvtps_epi32(_mm512_min_ps(value, most))
+    };
+    let columns = u64::MAX >> (64 - end.columns);
+    // Four vectors of sums become one of bytes: those of one row, of two or of four.
+    let together = if PANELS > 2 { 1 } else { 4 / PANELS };
+    let mut row = 0;
+    while row < ROWS {
+        let mut four = [_mm512_setzero_si512(); 4];
+        for (index, words) in four.iter_mut().enumerate() {
+            let at = row + if PANELS > 2 { 0 } else { index / PANELS };
+            let panel = if PANELS > 2 { index } else { index % PANELS };
+            if at < ROWS && panel < PANELS {
+                *words = scaled(at, panel);
+            }
+        }
+        let bytes = packed(four, end.range);
+        // SAFETY: rows and columns exist.
+        unsafe {
+            for index in 0..together {
+                if row + index < ROWS {
+                    let part = match (together, index) {
+                        (1, _) => bytes,
+                        (2, 1) => _mm512_shuffle_i64x2::<0b00_00_11_10>(bytes, bytes),
+                        (4, 1) => _mm512_shuffle_i64x2::<1>(bytes, bytes),
+                        (4, 2) => _mm512_shuffle_i64x2::<2>(bytes, bytes),
+                        (4, 3) => _mm512_shuffle_i64x2::<3>(bytes, bytes),
+                        _ => bytes,
+                    };
+                    _mm512_mask_storeu_epi8(out.cast(), columns, part);
+                    out = out.wrapping_add(end.step);
+                }
+            }
+        }
+        row += together;
+    }
+}
+
+/// The bytes of four times 16 rounded values, one after the other.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+fn packed(values: [__m512i; 4], range: Range) -> __m512i {
+    let zero_point = _mm512_set1_epi16(range.zero_point.into());
+    let words = |a, b| _mm512_adds_epi16(_mm512_packs_epi32(a, b), zero_point);
+    let bytes = _mm512_packus_epi16(words(values[0], values[1]), words(values[2], values[3]));
+    // Packing has mixed them in fours.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let bytes = _mm512_permutexvar_epi32(order, bytes);
+    _mm512_max_epu8(bytes, _mm512_set1_epi8(range.min.cast_signed()))
+}
+
+/// # Safety
+/// The CPU has what this module is for.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// A permutation looks up 128 entries by the lower seven bits; the highest chooses between two.
+///
+/// # Safety
+/// The CPU has what this module is for.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) fn look_up(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
+    let mut parts = [_mm512_setzero_si512(); 4];
+    for (part, bytes) in parts.iter_mut().zip(table.as_chunks::<64>().0) {
+        // SAFETY: 64 bytes are read from 64.
+        *part = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+    }
+    for (input, output) in input.chunks(64).zip(output.chunks_mut(64)) {
+        let exist = u64::MAX >> (64 - input.len());
+        // SAFETY: as many bytes are read and written as there are.
+        unsafe {
+            let bytes = _mm512_maskz_loadu_epi8(exist, input.as_ptr().cast());
+            let low = _mm512_permutex2var_epi8(parts[0], bytes, parts[1]);
+            let high = _mm512_permutex2var_epi8(parts[2], bytes, parts[3]);
+            let found = _mm512_mask_blend_epi8(_mm512_movepi8_mask(bytes), low, high);
+            _mm512_mask_storeu_epi8(output.as_mut_ptr().cast(), exist, found);
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has what this module is for.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) fn products_alone(rounds: usize) -> usize {
+    const SUMS: usize = 24;
+    let [a, b] = std::hint::black_box([_mm512_set1_epi8(5), _mm512_set1_epi8(-3)]);
+    let mut sums = [a; SUMS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_dpbusd_epi32(*sum, a, b);
+        }
+    }
+    std::hint::black_box(sums);
+    rounds * SUMS * 64
+}
