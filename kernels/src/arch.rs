@@ -278,6 +278,73 @@ pub(crate) fn line(isa: Isa, line: &Line<'_>, end: &LineEnd<'_>, columns: usize,
     }
 }
 
+/// Channels that a depthwise convolution of bytes takes at a time.
+pub(crate) const WIDE: usize = 32;
+
+/// Spreads `columns` pixels for [`QuadLine`]: at column `left` of `quads` the first of them, zero
+/// points around.
+pub(crate) fn spread(
+    isa: Isa,
+    source: &PairSource<'_>,
+    zero_point: u8,
+    left: usize,
+    quads: &mut [u8],
+) {
+    let PairSource {
+        bytes,
+        columns,
+        step,
+        channels,
+    } = *source;
+    assert!((1..=WIDE).contains(&channels) && quads.len().is_multiple_of(4 * WIDE));
+    assert!(left + columns <= quads.len() / (2 * WIDE) + 2);
+    assert!(columns == 0 || bytes.len() >= (columns - 1) * step + channels);
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Vnni => unsafe { avx512::spread(source, zero_point, left, quads) },
+        _ => portable::spread(source, zero_point, left, quads),
+    }
+}
+
+/// One row of a depthwise convolution for [`WIDE`] channels.
+pub(crate) struct QuadLine<'a> {
+    /// Spread rows of the input: for every other column, of each channel four bytes, that of the
+    /// column and of the next three.
+    pub(crate) quads: &'a [u8],
+    /// Where in `quads` each row of the window starts.
+    pub(crate) rows: &'a [usize],
+    /// Fours of columns in the window.
+    pub(crate) fours: usize,
+    /// Columns from one output to the next: 1 or 2.
+    pub(crate) step: usize,
+    /// For every row, every four columns, and outputs in even columns, and those in odd ones if
+    /// there are any, four weights of each channel.
+    pub(crate) weights: &'a [i8],
+}
+
+/// `columns` outputs of a depthwise convolution, requantized.
+pub(crate) fn quad_line(
+    isa: Isa,
+    line: &QuadLine<'_>,
+    end: &End<'_>,
+    columns: usize,
+    out: &mut [u8],
+) {
+    end.check(WIDE / PANEL..=WIDE / PANEL, columns, out);
+    assert!((1..=2).contains(&line.step) && line.fours >= 1);
+    let places = 3 - line.step;
+    assert!(line.weights.len() == line.rows.len() * line.fours * places * 4 * WIDE);
+    let reach = ((columns - 1) * line.step / 2 + 2 * line.fours - 1) * 4 * WIDE;
+    assert!(line.rows.iter().all(|row| row + reach <= line.quads.len()));
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Vnni => unsafe { avx512::quad_line(line, end, columns, out) },
+        _ => portable::quad_line(line, end, columns, out),
+    }
+}
+
 /// Values that a float convolution computes at a time.
 pub(crate) const FLOATS: usize = 16;
 

@@ -342,7 +342,7 @@ fn share(total: usize, most: usize, step: usize, workers: usize) -> usize {
 }
 
 /// Takes from each channel's bias what the factor of zero adds to its sums of `depth` products.
-fn take_back(zero: i32, weights: &[i8], depth: usize, bias: &mut [i32]) {
+pub(crate) fn take_back(zero: i32, weights: &[i8], depth: usize, bias: &mut [i32]) {
     for (bias, weights) in bias.iter_mut().zip(weights.chunks_exact(depth)) {
         for weight in weights {
             *bias = bias.wrapping_sub(zero.wrapping_mul((*weight).into()));

@@ -3,7 +3,8 @@
 use crate::factor::Factor;
 
 use super::{
-    ABREAST, BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Rows, Steps,
+    ABREAST, BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, QuadLine, Rows,
+    Steps, WIDE,
 };
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
@@ -111,6 +112,45 @@ pub(super) fn line(line: &Line<'_>, end: &LineEnd<'_>, columns: usize, out: &mut
                 *byte = end.range.round(sum as f32 * scale);
             }
         }
+    }
+}
+
+pub(super) fn spread(source: &PairSource<'_>, zero_point: u8, left: usize, quads: &mut [u8]) {
+    for (index, quads) in quads.chunks_exact_mut(4 * WIDE).enumerate() {
+        for (at, byte) in quads.iter_mut().enumerate() {
+            let (channel, column) = (at / 4, 2 * index + at % 4);
+            let inside = (left..left + source.columns).contains(&column);
+            *byte = if inside && channel < source.channels {
+                source.bytes[(column - left) * source.step + channel]
+            } else {
+                zero_point
+            };
+        }
+    }
+}
+
+pub(super) fn quad_line(line: &QuadLine<'_>, end: &End<'_>, columns: usize, out: &mut [u8]) {
+    let places = 3 - line.step;
+    for column in 0..columns {
+        let mut sums = [0_i32; WIDE];
+        sums.copy_from_slice(end.bias);
+        let (first, place) = (column * line.step / 2, column * line.step % 2);
+        let mut weights = line
+            .weights
+            .chunks_exact(4 * WIDE)
+            .skip(place)
+            .step_by(places);
+        for row in line.rows {
+            for four in 0..line.fours {
+                let quads = &line.quads[row + (first + 2 * four) * 4 * WIDE..][..4 * WIDE];
+                let weights = weights.next().unwrap_or_default();
+                for (index, (byte, weight)) in quads.iter().zip(weights).enumerate() {
+                    let product = i32::from(*byte).wrapping_mul((*weight).into());
+                    sums[index / 4] = sums[index / 4].wrapping_add(product);
+                }
+            }
+        }
+        finish(end, &sums, &mut out[column * end.step..]);
     }
 }
 

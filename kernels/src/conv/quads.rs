@@ -1,6 +1,7 @@
 //! Weights for instructions that multiply four bytes of each channel and add them up in 32 bits, as
 //! `vpdpbusd` does: exact for all weights.
 
+use crate::Aligned;
 use crate::arch::{ABREAST, PANEL};
 
 /// Values in a group.
@@ -10,7 +11,7 @@ const GROUP: usize = 4;
 /// input values the weights of all their output channels.
 #[derive(Debug)]
 pub(crate) struct Quads {
-    weights: Vec<i8>,
+    weights: Aligned<i8>,
     /// Of one panel.
     panel: usize,
     abreast: usize,
@@ -24,7 +25,7 @@ impl Quads {
         let panels = (weights.len() / (segments * segment)).div_ceil(PANEL);
         let abreast = panels.div_ceil(panels.div_ceil(ABREAST));
         let panel = segments * groups * GROUP * PANEL;
-        let mut packed = vec![0; panels * panel];
+        let mut packed = Aligned::new(panels * panel);
         for (channel, weights) in weights.chunks_exact(segments * segment).enumerate() {
             let first = channel / PANEL / abreast * abreast;
             let channels = PANEL * abreast.min(panels - first);
