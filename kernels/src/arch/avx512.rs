@@ -71,9 +71,8 @@ unsafe fn tile<const PANELS: usize, const ROWS: usize>(
     out: *mut u8,
 ) {
     // SAFETY: `super::multiply_quads` holds every row to the length of the factors, and the weights
-    // to the rows; the rest is the contract.
-    unsafe {
-        let mut sums = biases::<PANELS, ROWS>(end);
+    // to the rows.
+    let sum = |sums: &mut [[__m512i; PANELS]; ROWS]| unsafe {
         let mut factors = starts.map(|start| rows.factors.as_ptr().add(start));
         for _ in 0..rows.segments {
             let mut at = 0_usize;
@@ -83,7 +82,7 @@ unsafe fn tile<const PANELS: usize, const ROWS: usize>(
                     *column = _mm512_loadu_si512(weights.cast());
                     weights = weights.wrapping_add(64);
                 }
-                for (row, sums) in factors.iter().zip(&mut sums) {
+                for (row, sums) in factors.iter().zip(&mut *sums) {
                     let four = _mm512_set1_epi32(row.add(at).cast::<i32>().read_unaligned());
                     for (sum, column) in sums.iter_mut().zip(columns) {
                         *sum = _mm512_dpbusd_epi32(*sum, four, column);
@@ -95,39 +94,31 @@ unsafe fn tile<const PANELS: usize, const ROWS: usize>(
                 *row = row.wrapping_add(rows.segment_step);
             }
         }
-        finish(&sums, end, out);
-    }
+    };
+    // SAFETY: the contract is that of this function.
+    unsafe { requantized(end, out, sum) };
 }
 
-/// What sums begin with.
+/// Lets `sum` add to the biases, and stores the bytes that become of that. One function, so that
+/// sums stay in registers from the beginning to the end.
 ///
 /// # Safety
-/// The CPU has what this module is for, and `end` has the biases of `PANELS`.
+/// The CPU has what this module is for; `end` has the biases and scales of `PANELS`, and from `out`
+/// on lie `ROWS` rows of its columns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
-unsafe fn biases<const PANELS: usize, const ROWS: usize>(
+unsafe fn requantized<const PANELS: usize, const ROWS: usize>(
     end: &End<'_>,
-) -> [[__m512i; PANELS]; ROWS] {
+    mut out: *mut u8,
+    sum: impl FnOnce(&mut [[__m512i; PANELS]; ROWS]),
+) {
     let mut biases = [_mm512_setzero_si512(); PANELS];
     for (index, bias) in biases.iter_mut().enumerate() {
         // SAFETY: the contract.
         *bias = unsafe { _mm512_loadu_si512(end.bias.as_ptr().add(PANEL * index).cast()) };
     }
-    [biases; ROWS]
-}
-
-/// Stores the bytes that become of the sums.
-///
-/// # Safety
-/// The CPU has what this module is for; `end` has the scales of `PANELS`, and from `out` on lie
-/// `ROWS` rows of its columns.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
-unsafe fn finish<const PANELS: usize, const ROWS: usize>(
-    sums: &[[__m512i; PANELS]; ROWS],
-    end: &End<'_>,
-    mut out: *mut u8,
-) {
+    let mut sums = [biases; ROWS];
+    sum(&mut sums);
     let mut scales = [_mm512_setzero_ps(); PANELS];
     for (index, scale) in scales.iter_mut().enumerate() {
         // SAFETY: the contract.
@@ -306,8 +297,7 @@ unsafe fn outputs<const STEP: usize, const COLUMNS: usize>(
     out: *mut u8,
 ) {
     // SAFETY: `super::quad_line` holds rows, weights and output to their lengths.
-    unsafe {
-        let mut sums = biases::<2, COLUMNS>(end);
+    let sum = |sums: &mut [[__m512i; 2]; COLUMNS]| unsafe {
         let mut weights = line.weights.as_ptr();
         for row in line.rows {
             let mut quads = quads.add(*row);
@@ -330,8 +320,9 @@ unsafe fn outputs<const STEP: usize, const COLUMNS: usize>(
                 quads = quads.wrapping_add(2 * 4 * WIDE);
             }
         }
-        finish(&sums, end, out);
-    }
+    };
+    // SAFETY: the contract is that of this function.
+    unsafe { requantized(end, out, sum) };
 }
 
 /// # Safety
