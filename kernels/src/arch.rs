@@ -161,7 +161,7 @@ pub(crate) fn multiply_pairs(
 /// The most panels that [`multiply_quads`] takes side by side.
 pub(crate) const ABREAST: usize = 4;
 
-/// As [`multiply_words`], with bytes as they are, and with the weights of some panels side by side:
+/// As [`multiply_words`], with scales of at most 1/2, bytes as they are, and the weights of some panels side by side:
 /// for every segment and group of four factors those of each channel.
 pub(crate) fn multiply_quads(
     isa: Isa,
@@ -323,7 +323,7 @@ pub(crate) struct QuadLine<'a> {
     pub(crate) weights: &'a [i8],
 }
 
-/// `columns` outputs of a depthwise convolution, requantized.
+/// `columns` outputs of a depthwise convolution, requantized by scales of at most 1/2.
 pub(crate) fn quad_line(
     isa: Isa,
     line: &QuadLine<'_>,
@@ -381,6 +381,50 @@ pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
         // SAFETY: as above.
         Kind::Vnni => unsafe { avx512::vectorized(work) },
         _ => work(),
+    }
+}
+
+/// `round((a - za) * ra + (b - zb) * rb) + zero_point`, saturated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sum {
+    pub(crate) zero_points: [i32; 2],
+    pub(crate) ratios: [f32; 2],
+    pub(crate) range: Range,
+}
+
+/// The sum of every two bytes; all of the same length.
+pub(crate) fn add(isa: Isa, sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
+    assert!(a.len() == out.len() && b.len() == out.len());
+    match isa.0 {
+        // So that every value fits in 32 bits.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Vnni if sum.ratios.iter().all(|ratio| *ratio < 1e6) => {
+            // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+            unsafe { avx512::add(sum, a, b, out) }
+        }
+        _ => vectorized(isa, || portable::add(sum, a, b, out)),
+    }
+}
+
+/// `round((a - za) * (b - zb) * ratio) + zero_point`, saturated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Product {
+    pub(crate) zero_points: [i32; 2],
+    pub(crate) ratio: f32,
+    pub(crate) range: Range,
+}
+
+/// The product of every two bytes; all of the same length.
+pub(crate) fn product(isa: Isa, product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
+    assert!(a.len() == out.len() && b.len() == out.len());
+    match isa.0 {
+        // So that every value fits in 32 bits.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Vnni if product.ratio < 1e4 => {
+            // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+            unsafe { avx512::product(product, a, b, out) }
+        }
+        _ => vectorized(isa, || portable::product(product, a, b, out)),
     }
 }
 

@@ -68,7 +68,7 @@ impl Conv {
     ) -> Result<Conv, KernelError> {
         let forms: &[Form] = if isa.multiplies_bytes() {
             &[Form::Bytes]
-        } else if isa.adds_quads() {
+        } else if isa.adds_quads() && requantize.is_small() {
             &[Form::Quads]
         } else if isa.adds_pairs() {
             &[Form::Pairs, Form::Words]

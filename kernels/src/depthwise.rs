@@ -77,7 +77,7 @@ impl Depthwise {
         weights: &[i8],
         requantize: &Requantize,
     ) -> Result<Depthwise, KernelError> {
-        let quads = isa.adds_quads() && Quads::can(window);
+        let quads = isa.adds_quads() && Quads::can(window) && requantize.is_small();
         Depthwise::with_form(
             isa,
             input,

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{End, PANEL, PairSource, QuadLine, Rows, WIDE};
+use super::{End, PANEL, PairSource, Product, QuadLine, Rows, Sum, WIDE};
 use crate::Range;
 
 /// # Safety
@@ -11,13 +11,15 @@ use crate::Range;
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) unsafe fn multiply(rows: &Rows<'_, u8>, weights: &[i8], end: &End<'_>, out: &mut [u8]) {
     let (weights, out) = (weights.as_ptr(), out.as_mut_ptr());
+    // A dozen sums are enough to hide how long an instruction takes; with fewer of them in flight
+    // the next tile begins while the last one's sums become bytes.
     // SAFETY: the contract is that of this function; a tile takes as many panels as there are.
     unsafe {
         match end.bias.len() / PANEL {
-            1 => tiles::<1, 12>(rows, weights, end, out),
-            2 => tiles::<2, 12>(rows, weights, end, out),
-            3 => tiles::<3, 8>(rows, weights, end, out),
-            _ => tiles::<4, 6>(rows, weights, end, out),
+            1 => tiles::<1, 8>(rows, weights, end, out),
+            2 => tiles::<2, 6>(rows, weights, end, out),
+            3 => tiles::<3, 4>(rows, weights, end, out),
+            _ => tiles::<4, 3>(rows, weights, end, out),
         }
     }
 }
@@ -53,7 +55,7 @@ unsafe fn tiles<const PANELS: usize, const ROWS: usize>(
                 }
             };
         }
-        rest!(1 2 3 4 5 6 7 8 9 10 11);
+        rest!(1 2 3 4 5 6 7);
     }
 }
 
@@ -124,46 +126,43 @@ unsafe fn requantized<const PANELS: usize, const ROWS: usize>(
         // SAFETY: the contract.
         *scale = unsafe { _mm512_loadu_ps(end.scale.as_ptr().add(PANEL * index)) };
     }
-    // As a whole number the limit is the same before rounding and after it.
-    let most = _mm512_set1_ps(f32::from(
-        i16::from(end.range.max) - i16::from(end.range.zero_point),
-    ));
+    // Scales are so small that no value leaves 32 bits.
     let scaled = |row: usize, panel: usize| {
-        let value = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[row][panel]), scales[panel]);
-        _mm512_cvtps_epi32(_mm512_min_ps(value, most))
+        _mm512_cvtps_epi32(_mm512_mul_ps(
+            _mm512_cvtepi32_ps(sums[row][panel]),
+            scales[panel],
+        ))
     };
     let columns = u64::MAX >> (64 - end.columns);
     // Four vectors of sums become one of bytes: those of one row, of two or of four.
     let together = if PANELS > 2 { 1 } else { 4 / PANELS };
-    let mut row = 0;
-    while row < ROWS {
+    for first in (0..ROWS).step_by(together) {
         let mut four = [_mm512_setzero_si512(); 4];
-        for (index, words) in four.iter_mut().enumerate() {
-            let at = row + if PANELS > 2 { 0 } else { index / PANELS };
-            let panel = if PANELS > 2 { index } else { index % PANELS };
-            if at < ROWS && panel < PANELS {
-                *words = scaled(at, panel);
+        for (index, values) in four.iter_mut().take(together * PANELS).enumerate() {
+            if first + index / PANELS < ROWS {
+                *values = scaled(first + index / PANELS, index % PANELS);
             }
         }
-        let bytes = packed(four, end.range);
-        // SAFETY: rows and columns exist.
-        unsafe {
-            for index in 0..together {
-                if row + index < ROWS {
-                    let part = match (together, index) {
-                        (1, _) => bytes,
-                        (2, 1) => _mm512_shuffle_i64x2::<0b00_00_11_10>(bytes, bytes),
-                        (4, 1) => _mm512_shuffle_i64x2::<1>(bytes, bytes),
-                        (4, 2) => _mm512_shuffle_i64x2::<2>(bytes, bytes),
-                        (4, 3) => _mm512_shuffle_i64x2::<3>(bytes, bytes),
-                        _ => bytes,
-                    };
-                    _mm512_mask_storeu_epi8(out.cast(), columns, part);
-                    out = out.wrapping_add(end.step);
+        let mut bytes = packed(four, end.range);
+        for _ in first..ROWS.min(first + together) {
+            // SAFETY: rows and columns exist.
+            unsafe {
+                match PANELS {
+                    1 => {
+                        let part = _mm512_castsi512_si128(bytes);
+                        _mm_mask_storeu_epi8(out.cast(), columns as u16, part);
+                        bytes = _mm512_shuffle_i64x2::<0b11_10_01>(bytes, bytes);
+                    }
+                    2 => {
+                        let part = _mm512_castsi512_si256(bytes);
+                        _mm256_mask_storeu_epi8(out.cast(), columns as u32, part);
+                        bytes = _mm512_shuffle_i64x2::<0b11_10>(bytes, bytes);
+                    }
+                    _ => _mm512_mask_storeu_epi8(out.cast(), columns, bytes),
                 }
             }
+            out = out.wrapping_add(end.step);
         }
-        row += together;
     }
 }
 
@@ -177,7 +176,12 @@ fn packed(values: [__m512i; 4], range: Range) -> __m512i {
     // Packing has mixed them in fours.
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let bytes = _mm512_permutexvar_epi32(order, bytes);
-    _mm512_max_epu8(bytes, _mm512_set1_epi8(range.min.cast_signed()))
+    if (range.min, range.max) == (0, 255) {
+        // Packing has saturated them.
+        return bytes;
+    }
+    let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(range.min.cast_signed()));
+    _mm512_min_epu8(bytes, _mm512_set1_epi8(range.max.cast_signed()))
 }
 
 /// For 16 channels from `first` on: of each the bytes of four pixels, two of which lie in one
@@ -323,6 +327,77 @@ unsafe fn outputs<const STEP: usize, const COLUMNS: usize>(
     };
     // SAFETY: the contract is that of this function.
     unsafe { requantized(end, out, sum) };
+}
+
+/// # Safety
+/// The CPU has what this module is for, and the lengths are the same.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) unsafe fn add(sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
+    let [za, zb] = sum
+        .zero_points
+        .map(|zero_point| _mm512_set1_epi32(zero_point));
+    let [ra, rb] = sum.ratios.map(|ratio| _mm512_set1_ps(ratio));
+    let value = |a, b| {
+        let a = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(a, za)), ra);
+        let b = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(b, zb)), rb);
+        _mm512_add_ps(a, b)
+    };
+    // SAFETY: the contract is that of this function.
+    unsafe { rounded(a, b, out, sum.range, value) };
+}
+
+/// # Safety
+/// As for [`add`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) unsafe fn product(product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
+    let [za, zb] = product
+        .zero_points
+        .map(|zero_point| _mm512_set1_epi32(zero_point));
+    let ratio = _mm512_set1_ps(product.ratio);
+    let value = |a, b| {
+        let (a, b) = (_mm512_sub_epi32(a, za), _mm512_sub_epi32(b, zb));
+        // Of the second the upper words are no part of the product.
+        let product = _mm512_madd_epi16(a, _mm512_and_si512(b, _mm512_set1_epi32(0xFFFF)));
+        _mm512_mul_ps(_mm512_cvtepi32_ps(product), ratio)
+    };
+    // SAFETY: the contract is that of this function.
+    unsafe { rounded(a, b, out, product.range, value) };
+}
+
+/// What becomes of the values of every two bytes.
+///
+/// # Safety
+/// As for [`add`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+unsafe fn rounded(
+    a: &[u8],
+    b: &[u8],
+    out: &mut [u8],
+    range: Range,
+    value: impl Fn(__m512i, __m512i) -> __m512,
+) {
+    let all = |limit: u8| _mm512_set1_epi32(limit.into());
+    let [zero_point, min, max] = [range.zero_point, range.min, range.max].map(all);
+    let (a, b, to) = (a.as_ptr(), b.as_ptr(), out.as_mut_ptr());
+    let some = |at: usize, exist: u16| {
+        // SAFETY: so many bytes exist.
+        let load = |from: *const u8| unsafe {
+            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(exist, from.wrapping_add(at).cast()))
+        };
+        let value = _mm512_cvtps_epi32(value(load(a), load(b)));
+        let value = _mm512_max_epi32(_mm512_add_epi32(value, zero_point), min);
+        let bytes = _mm512_cvtepi32_epi8(_mm512_min_epi32(value, max));
+        // SAFETY: as above.
+        unsafe { _mm_mask_storeu_epi8(to.wrapping_add(at).cast(), exist, bytes) };
+    };
+    let whole = out.len() / 16 * 16;
+    for at in (0..whole).step_by(16) {
+        some(at, u16::MAX);
+    }
+    if whole < out.len() {
+        some(whole, u16::MAX >> (16 - out.len() % 16));
+    }
 }
 
 /// # Safety

@@ -3,8 +3,8 @@
 use crate::factor::Factor;
 
 use super::{
-    ABREAST, BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, QuadLine, Rows,
-    Steps, WIDE,
+    ABREAST, BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Product,
+    QuadLine, Rows, Steps, Sum, WIDE,
 };
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
@@ -164,6 +164,36 @@ pub(super) fn float_row(row: &FloatRow<'_>, out: &mut [f32]) {
             }
         }
         out.copy_from_slice(&sums[..out.len()]);
+    }
+}
+
+#[inline(always)]
+pub(super) fn add(sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
+    let Sum {
+        zero_points: [za, zb],
+        ratios: [ra, rb],
+        range,
+    } = *sum;
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        let a = i32::from(*a).wrapping_sub(za) as f32 * ra;
+        let b = i32::from(*b).wrapping_sub(zb) as f32 * rb;
+        *out = range.round(a + b);
+    }
+}
+
+#[inline(always)]
+pub(super) fn product(product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
+    let Product {
+        zero_points: [za, zb],
+        ratio,
+        range,
+    } = *product;
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        let (a, b) = (
+            i32::from(*a).wrapping_sub(za),
+            i32::from(*b).wrapping_sub(zb),
+        );
+        *out = range.round(a.wrapping_mul(b) as f32 * ratio);
     }
 }
 
