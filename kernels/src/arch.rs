@@ -4,6 +4,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -42,13 +44,13 @@ pub(crate) struct Panel<'a, T> {
     pub(crate) end: End<'a>,
 }
 
-/// What becomes of a panel's sums.
+/// What becomes of the sums of a panel, or of some side by side.
 #[derive(Clone, Copy)]
 pub(crate) struct End<'a> {
     pub(crate) bias: &'a [i32],
     pub(crate) scale: &'a [f32],
     pub(crate) range: Range,
-    /// How many of the panel's channels exist.
+    /// How many of the channels exist.
     pub(crate) columns: usize,
     /// From one row of the output to the next.
     pub(crate) step: usize,
@@ -56,9 +58,11 @@ pub(crate) struct End<'a> {
 
 impl End<'_> {
     /// Holds all lengths to each other.
-    fn check(&self, rows: usize, out: &[u8]) {
-        assert!(rows > 0 && (1..=PANEL).contains(&self.columns));
-        assert!(self.bias.len() == PANEL && self.scale.len() == PANEL);
+    fn check(&self, panels: std::ops::RangeInclusive<usize>, rows: usize, out: &[u8]) {
+        let channels = self.bias.len();
+        assert!(channels.is_multiple_of(PANEL) && panels.contains(&(channels / PANEL)));
+        assert!(rows > 0 && (1..=channels).contains(&self.columns));
+        assert!(self.scale.len() == channels);
         assert!(out.len() >= (rows - 1) * self.step + self.columns);
     }
 }
@@ -94,8 +98,12 @@ impl<'a> Steps<'a> {
 
 /// Holds all lengths to each other.
 fn check<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &[u8]) {
-    panel.end.check(rows.starts.len(), out);
+    panel.end.check(1..=1, rows.starts.len(), out);
     assert!(panel.weights.len() == rows.segments * rows.groups * T::GROUP * PANEL);
+    check_rows(rows);
+}
+
+fn check_rows<T: Factor>(rows: &Rows<'_, T>) {
     let reach = (rows.segments - 1) * rows.segment_step + T::GROUP * rows.groups;
     let last = rows.starts.iter().max().copied().unwrap_or(0);
     assert!(last + reach <= rows.factors.len());
@@ -112,8 +120,8 @@ pub(crate) fn multiply_words(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::multiply(rows, panel, out) },
-        _ => portable::multiply(rows, panel, out),
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::multiply(rows, panel, out) },
+        _ => portable::multiply(rows, panel.weights, &panel.end, out),
     }
 }
 
@@ -127,7 +135,7 @@ pub(crate) fn multiply_bytes(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
         Kind::DotProduct => unsafe { neon::multiply_dot(rows, panel, out) },
-        _ => portable::multiply(rows, panel, out),
+        _ => portable::multiply(rows, panel.weights, &panel.end, out),
     }
 }
 
@@ -139,14 +147,37 @@ pub(crate) fn multiply_pairs(
     end: &End<'_>,
     out: &mut [u8],
 ) {
-    end.check(rows.starts.len(), out);
+    end.check(1..=1, rows.starts.len(), out);
     let last = rows.starts.iter().max().copied().unwrap_or(0);
     assert!(last + steps.reach <= rows.factors.len());
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; rows and steps are checked above.
-        Kind::Avx2 => unsafe { avx2::multiply_pairs(rows, steps, end, out) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::multiply_pairs(rows, steps, end, out) },
         _ => portable::multiply_pairs(rows, steps, end, out),
+    }
+}
+
+/// The most panels that [`multiply_quads`] takes side by side.
+pub(crate) const ABREAST: usize = 4;
+
+/// As [`multiply_words`], with scales of at most 1/2, bytes as they are, and the weights of some panels side by side:
+/// for every segment and group of four factors those of each channel.
+pub(crate) fn multiply_quads(
+    isa: Isa,
+    rows: &Rows<'_, u8>,
+    weights: &[i8],
+    end: &End<'_>,
+    out: &mut [u8],
+) {
+    end.check(1..=ABREAST, rows.starts.len(), out);
+    assert!(weights.len() == rows.segments * rows.groups * 4 * end.bias.len());
+    check_rows(rows);
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Vnni => unsafe { avx512::multiply(rows, weights, end, out) },
+        _ => portable::multiply(rows, weights, end, out),
     }
 }
 
@@ -155,7 +186,7 @@ pub(crate) fn widen(isa: Isa, bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
-        Kind::Avx2 => unsafe { avx2::widen(bytes, zero_point, words) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::widen(bytes, zero_point, words) },
         _ => portable::widen(bytes, zero_point, words),
     }
 }
@@ -212,7 +243,7 @@ pub(crate) fn pair(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::pair(source, zero_point, left, words) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::pair(source, zero_point, left, words) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Neon | Kind::DotProduct => unsafe { neon::pair(source, zero_point, left, words) },
@@ -239,11 +270,78 @@ pub(crate) fn line(isa: Isa, line: &Line<'_>, end: &LineEnd<'_>, columns: usize,
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::line(line, end, columns, out) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::line(line, end, columns, out) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Neon | Kind::DotProduct => unsafe { neon::line(line, end, columns, out) },
         Kind::Portable => portable::line(line, end, columns, out),
+    }
+}
+
+/// Channels that a depthwise convolution of bytes takes at a time.
+pub(crate) const WIDE: usize = 32;
+
+/// Spreads `columns` pixels for [`QuadLine`]: at column `left` of `quads` the first of them, zero
+/// points around.
+pub(crate) fn spread(
+    isa: Isa,
+    source: &PairSource<'_>,
+    zero_point: u8,
+    left: usize,
+    quads: &mut [u8],
+) {
+    let PairSource {
+        bytes,
+        columns,
+        step,
+        channels,
+    } = *source;
+    assert!((1..=WIDE).contains(&channels) && quads.len().is_multiple_of(4 * WIDE));
+    assert!(left + columns <= quads.len() / (2 * WIDE) + 2);
+    assert!(columns == 0 || bytes.len() >= (columns - 1) * step + channels);
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Vnni => unsafe { avx512::spread(source, zero_point, left, quads) },
+        _ => portable::spread(source, zero_point, left, quads),
+    }
+}
+
+/// One row of a depthwise convolution for [`WIDE`] channels.
+pub(crate) struct QuadLine<'a> {
+    /// Spread rows of the input: for every other column, of each channel four bytes, that of the
+    /// column and of the next three.
+    pub(crate) quads: &'a [u8],
+    /// Where in `quads` each row of the window starts.
+    pub(crate) rows: &'a [usize],
+    /// Fours of columns in the window.
+    pub(crate) fours: usize,
+    /// Columns from one output to the next: 1 or 2.
+    pub(crate) step: usize,
+    /// For every row, every four columns, and outputs in even columns, and those in odd ones if
+    /// there are any, four weights of each channel.
+    pub(crate) weights: &'a [i8],
+}
+
+/// `columns` outputs of a depthwise convolution, requantized by scales of at most 1/2.
+pub(crate) fn quad_line(
+    isa: Isa,
+    line: &QuadLine<'_>,
+    end: &End<'_>,
+    columns: usize,
+    out: &mut [u8],
+) {
+    end.check(WIDE / PANEL..=WIDE / PANEL, columns, out);
+    assert!((1..=2).contains(&line.step) && line.fours >= 1);
+    let places = 3 - line.step;
+    assert!(line.weights.len() == line.rows.len() * line.fours * places * 4 * WIDE);
+    let reach = ((columns - 1) * line.step / 2 + 2 * line.fours - 1) * 4 * WIDE;
+    assert!(line.rows.iter().all(|row| row + reach <= line.quads.len()));
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Vnni => unsafe { avx512::quad_line(line, end, columns, out) },
+        _ => portable::quad_line(line, end, columns, out),
     }
 }
 
@@ -267,7 +365,7 @@ pub(crate) fn float_row(isa: Isa, row: &FloatRow<'_>, out: &mut [f32]) {
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::float_row(row, out) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::float_row(row, out) },
         _ => portable::float_row(row, out),
     }
 }
@@ -279,7 +377,54 @@ pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::vectorized(work) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Kind::Vnni => unsafe { avx512::vectorized(work) },
         _ => work(),
+    }
+}
+
+/// `round((a - za) * ra + (b - zb) * rb) + zero_point`, saturated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sum {
+    pub(crate) zero_points: [i32; 2],
+    pub(crate) ratios: [f32; 2],
+    pub(crate) range: Range,
+}
+
+/// The sum of every two bytes; all of the same length.
+pub(crate) fn add(isa: Isa, sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
+    assert!(a.len() == out.len() && b.len() == out.len());
+    match isa.0 {
+        // So that every value fits in 32 bits.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Vnni if sum.ratios.iter().all(|ratio| *ratio < 1e6) => {
+            // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+            unsafe { avx512::add(sum, a, b, out) }
+        }
+        _ => vectorized(isa, || portable::add(sum, a, b, out)),
+    }
+}
+
+/// `round((a - za) * (b - zb) * ratio) + zero_point`, saturated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Product {
+    pub(crate) zero_points: [i32; 2],
+    pub(crate) ratio: f32,
+    pub(crate) range: Range,
+}
+
+/// The product of every two bytes; all of the same length.
+pub(crate) fn product(isa: Isa, product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
+    assert!(a.len() == out.len() && b.len() == out.len());
+    match isa.0 {
+        // So that every value fits in 32 bits.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Vnni if product.ratio < 1e4 => {
+            // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+            unsafe { avx512::product(product, a, b, out) }
+        }
+        _ => vectorized(isa, || portable::product(product, a, b, out)),
     }
 }
 
@@ -289,6 +434,9 @@ pub(crate) fn look_up(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::look_up(table, input, output) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Kind::Vnni => unsafe { avx512::look_up(table, input, output) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Neon | Kind::DotProduct => unsafe { neon::look_up(table, input, output) },
@@ -302,6 +450,9 @@ pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::products_alone(rounds) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Kind::Vnni => unsafe { avx512::products_alone(rounds) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
         Kind::Neon => unsafe { neon::products_alone::<neon::Mull>(rounds) },

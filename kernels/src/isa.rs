@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
     #[cfg(target_arch = "aarch64")]
     Neon,
     #[cfg(target_arch = "aarch64")]
@@ -33,9 +35,16 @@ impl Isa {
         #[allow(unused_mut, reason = "some targets have nothing to add")]
         let mut found = vec![Isa::PORTABLE];
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
         {
-            found.push(Isa(Kind::Avx2));
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("fma");
+            if avx2 {
+                found.push(Isa(Kind::Avx2));
+            }
+            let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512vl");
+            if avx2 && avx512 && has!("avx512vnni") && has!("avx512vbmi") {
+                found.push(Isa(Kind::Vnni));
+            }
         }
         #[cfg(target_arch = "aarch64")]
         {
@@ -67,6 +76,15 @@ impl Isa {
         }
     }
 
+    /// Whether it multiplies four unsigned bytes with signed ones and adds them up in 32 bits.
+    pub(crate) fn adds_quads(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vnni => true,
+            _ => false,
+        }
+    }
+
     /// Multiply-accumulates per second that one thread reaches when it does nothing else: the bar
     /// for the layers. Takes some tens of milliseconds.
     pub fn peak_macs_per_second(self) -> f64 {
@@ -87,6 +105,8 @@ impl fmt::Display for Isa {
             Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vnni => "AVX-512 VNNI",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => "NEON",
             #[cfg(target_arch = "aarch64")]

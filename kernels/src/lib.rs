@@ -20,6 +20,7 @@
 //! during the first run; later ones allocate nothing.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod aligned;
 mod arch;
 mod conv;
 mod depthwise;
@@ -34,6 +35,7 @@ mod shape;
 mod sliding;
 mod workers;
 
+pub use aligned::Aligned;
 pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use elementwise::{Add, Mul, Table};

@@ -4,16 +4,17 @@ mod pool;
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::Aligned;
 use pool::Pool;
 
 /// Memory that one thread works in.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    words: Vec<i16>,
-    bytes: Vec<i8>,
-    raw: Vec<u8>,
-    floats: Vec<f32>,
-    starts: Vec<usize>,
+    words: Aligned<i16>,
+    bytes: Aligned<i8>,
+    raw: Aligned<u8>,
+    floats: Aligned<f32>,
+    starts: Aligned<usize>,
 }
 
 impl Scratch {
@@ -44,9 +45,9 @@ impl Scratch {
 }
 
 /// The first `len` values; there are more after the first time.
-fn some<T: Copy + Default>(values: &mut Vec<T>, len: usize) -> &mut [T] {
+fn some<T: Copy + Default>(values: &mut Aligned<T>, len: usize) -> &mut [T] {
     if values.len() < len {
-        values.resize(len, T::default());
+        *values = Aligned::new(len);
     }
     &mut values[..len]
 }

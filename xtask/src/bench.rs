@@ -37,7 +37,7 @@ pub(crate) fn run_bench(args: &[String]) -> Result<(), String> {
         run(Command::new(&python)
             .arg(root().join("xtask/bench/inference.py"))
             .arg("--folder")
-            .arg(install::cache_dir().join("bench-networks-7-bit"))
+            .arg(install::cache_dir().join("bench-networks"))
             .arg("--program")
             .arg(target_dir().join("release/examples/bench"))
             .args(args)
