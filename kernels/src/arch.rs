@@ -4,9 +4,17 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_float;
+#[cfg(target_arch = "x86_64")]
+mod avx512_float;
+pub(crate) mod float;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_float;
 mod portable;
+mod portable_float;
 
 use crate::factor::Factor;
 use crate::isa::Kind;
@@ -112,7 +120,7 @@ pub(crate) fn multiply_words(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::multiply(rows, panel, out) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::multiply(rows, panel, out) },
         _ => portable::multiply(rows, panel, out),
     }
 }
@@ -145,7 +153,7 @@ pub(crate) fn multiply_pairs(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; rows and steps are checked above.
-        Kind::Avx2 => unsafe { avx2::multiply_pairs(rows, steps, end, out) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::multiply_pairs(rows, steps, end, out) },
         _ => portable::multiply_pairs(rows, steps, end, out),
     }
 }
@@ -155,7 +163,7 @@ pub(crate) fn widen(isa: Isa, bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
-        Kind::Avx2 => unsafe { avx2::widen(bytes, zero_point, words) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::widen(bytes, zero_point, words) },
         _ => portable::widen(bytes, zero_point, words),
     }
 }
@@ -212,7 +220,7 @@ pub(crate) fn pair(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::pair(source, zero_point, left, words) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::pair(source, zero_point, left, words) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Neon | Kind::DotProduct => unsafe { neon::pair(source, zero_point, left, words) },
@@ -239,36 +247,11 @@ pub(crate) fn line(isa: Isa, line: &Line<'_>, end: &LineEnd<'_>, columns: usize,
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::line(line, end, columns, out) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::line(line, end, columns, out) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Neon | Kind::DotProduct => unsafe { neon::line(line, end, columns, out) },
         Kind::Portable => portable::line(line, end, columns, out),
-    }
-}
-
-/// Values that a float convolution computes at a time.
-pub(crate) const FLOATS: usize = 16;
-
-/// What one row of a depthwise convolution of `f32` takes.
-pub(crate) struct FloatRow<'a> {
-    pub(crate) values: &'a [f32],
-    /// For each weight, where its value for the first output lies; the others' follow.
-    pub(crate) offsets: &'a [usize],
-    pub(crate) weights: &'a [f32],
-    pub(crate) bias: f32,
-}
-
-/// The sums of values times weights, and the bias.
-pub(crate) fn float_row(isa: Isa, row: &FloatRow<'_>, out: &mut [f32]) {
-    let last = row.offsets.iter().max().copied().unwrap_or(0);
-    assert!(row.offsets.len() == row.weights.len());
-    assert!(last + out.len().next_multiple_of(FLOATS) <= row.values.len());
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::float_row(row, out) },
-        _ => portable::float_row(row, out),
     }
 }
 
@@ -278,7 +261,7 @@ pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
-        Kind::Avx2 => unsafe { avx2::vectorized(work) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::vectorized(work) },
         _ => work(),
     }
 }
@@ -288,7 +271,7 @@ pub(crate) fn look_up(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
-        Kind::Avx2 => unsafe { avx2::look_up(table, input, output) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::look_up(table, input, output) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Neon | Kind::DotProduct => unsafe { neon::look_up(table, input, output) },
@@ -301,7 +284,7 @@ pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
-        Kind::Avx2 => unsafe { avx2::products_alone(rounds) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::products_alone(rounds) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
         Kind::Neon => unsafe { neon::products_alone::<neon::Mull>(rounds) },

@@ -13,6 +13,9 @@ pub(crate) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-512 F, BW, VL and VNNI.
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
     #[cfg(target_arch = "aarch64")]
     Neon,
     #[cfg(target_arch = "aarch64")]
@@ -36,6 +39,13 @@ impl Isa {
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
         {
             found.push(Isa(Kind::Avx2));
+            if std::arch::is_x86_feature_detected!("avx512f")
+                && std::arch::is_x86_feature_detected!("avx512bw")
+                && std::arch::is_x86_feature_detected!("avx512vl")
+                && std::arch::is_x86_feature_detected!("avx512vnni")
+            {
+                found.push(Isa(Kind::Vnni));
+            }
         }
         #[cfg(target_arch = "aarch64")]
         {
@@ -58,27 +68,41 @@ impl Isa {
         }
     }
 
+    /// Whether it rounds the product and the sum of a multiply-add together.
+    pub(crate) fn fuses(self) -> bool {
+        self.0 != Kind::Portable
+    }
+
     /// Whether it multiplies bytes that are added up in 16 bits faster than words.
     pub(crate) fn adds_pairs(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => true,
+            Kind::Avx2 | Kind::Vnni => true,
             _ => false,
         }
     }
 
-    /// Multiply-accumulates per second that one thread reaches when it does nothing else: the bar
-    /// for the layers. Takes some tens of milliseconds.
+    /// Multiply-accumulates of 8 bits per second that one thread reaches when it does nothing else:
+    /// the bar for the layers. Takes some tens of milliseconds.
     pub fn peak_macs_per_second(self) -> f64 {
-        const ROUNDS: usize = 1 << 15;
-        let mut best = 0_f64;
-        for _ in 0..200 {
-            let start = std::time::Instant::now();
-            let macs = arch::products_alone(self, std::hint::black_box(ROUNDS));
-            best = best.max(macs as f64 / start.elapsed().as_secs_f64());
-        }
-        best
+        peak(|rounds| arch::products_alone(self, rounds))
     }
+
+    /// As [`Isa::peak_macs_per_second`], of `f32`.
+    pub fn peak_float_macs_per_second(self) -> f64 {
+        peak(|rounds| arch::float::products_alone(self, rounds))
+    }
+}
+
+fn peak(products_alone: impl Fn(usize) -> usize) -> f64 {
+    const ROUNDS: usize = 1 << 15;
+    let mut best = 0_f64;
+    for _ in 0..200 {
+        let start = std::time::Instant::now();
+        let macs = products_alone(std::hint::black_box(ROUNDS));
+        best = best.max(macs as f64 / start.elapsed().as_secs_f64());
+    }
+    best
 }
 
 impl fmt::Display for Isa {
@@ -87,6 +111,8 @@ impl fmt::Display for Isa {
             Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vnni => "AVX-512 VNNI",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => "NEON",
             #[cfg(target_arch = "aarch64")]

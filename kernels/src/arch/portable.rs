@@ -2,9 +2,7 @@
 
 use crate::factor::Factor;
 
-use super::{
-    BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows, Steps,
-};
+use super::{BLOCK, End, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows, Steps};
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     for (word, byte) in words.iter_mut().zip(bytes) {
@@ -105,19 +103,6 @@ pub(super) fn line(line: &Line<'_>, end: &LineEnd<'_>, columns: usize, out: &mut
                 *byte = end.range.round(sum as f32 * scale);
             }
         }
-    }
-}
-
-pub(super) fn float_row(row: &FloatRow<'_>, out: &mut [f32]) {
-    for (block, out) in out.chunks_mut(FLOATS).enumerate() {
-        let mut sums = [row.bias; FLOATS];
-        for (weight, offset) in row.weights.iter().zip(row.offsets) {
-            let values = &row.values[offset + block * FLOATS..][..FLOATS];
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum += value * weight;
-            }
-        }
-        out.copy_from_slice(&sums[..out.len()]);
     }
 }
 
