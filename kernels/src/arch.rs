@@ -5,10 +5,18 @@
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_float;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_float;
+pub(crate) mod float;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_float;
 mod portable;
+mod portable_float;
 
 use crate::factor::Factor;
 use crate::isa::Kind;
@@ -342,31 +350,6 @@ pub(crate) fn quad_line(
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Vnni => unsafe { avx512::quad_line(line, end, columns, out) },
         _ => portable::quad_line(line, end, columns, out),
-    }
-}
-
-/// Values that a float convolution computes at a time.
-pub(crate) const FLOATS: usize = 16;
-
-/// What one row of a depthwise convolution of `f32` takes.
-pub(crate) struct FloatRow<'a> {
-    pub(crate) values: &'a [f32],
-    /// For each weight, where its value for the first output lies; the others' follow.
-    pub(crate) offsets: &'a [usize],
-    pub(crate) weights: &'a [f32],
-    pub(crate) bias: f32,
-}
-
-/// The sums of values times weights, and the bias.
-pub(crate) fn float_row(isa: Isa, row: &FloatRow<'_>, out: &mut [f32]) {
-    let last = row.offsets.iter().max().copied().unwrap_or(0);
-    assert!(row.offsets.len() == row.weights.len());
-    assert!(last + out.len().next_multiple_of(FLOATS) <= row.values.len());
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 | Kind::Vnni => unsafe { avx2::float_row(row, out) },
-        _ => portable::float_row(row, out),
     }
 }
 

@@ -330,7 +330,7 @@ impl<T: Factor> Product<'_, T> {
 
 /// How many of `total` equal pieces one part of the work takes: at most about `most`, and about the
 /// same for each of `workers`; a multiple of `step` unless that makes parts unequal.
-fn share(total: usize, most: usize, step: usize, workers: usize) -> usize {
+pub(crate) fn share(total: usize, most: usize, step: usize, workers: usize) -> usize {
     let parts = total.div_ceil(most.max(1)).next_multiple_of(workers);
     let part = total.div_ceil(parts);
     let whole = part.next_multiple_of(step);

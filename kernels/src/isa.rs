@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-512 F, BW, VL, VNNI and VBMI.
     #[cfg(target_arch = "x86_64")]
     Vnni,
     #[cfg(target_arch = "aarch64")]
@@ -67,11 +68,16 @@ impl Isa {
         }
     }
 
+    /// Whether it rounds the product and the sum of a multiply-add together.
+    pub(crate) fn fuses(self) -> bool {
+        self.0 != Kind::Portable
+    }
+
     /// Whether it multiplies bytes that are added up in 16 bits faster than words.
     pub(crate) fn adds_pairs(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => true,
+            Kind::Avx2 | Kind::Vnni => true,
             _ => false,
         }
     }
@@ -85,18 +91,27 @@ impl Isa {
         }
     }
 
-    /// Multiply-accumulates per second that one thread reaches when it does nothing else: the bar
-    /// for the layers. Takes some tens of milliseconds.
+    /// Multiply-accumulates of 8 bits per second that one thread reaches when it does nothing else:
+    /// the bar for the layers. Takes some tens of milliseconds.
     pub fn peak_macs_per_second(self) -> f64 {
-        const ROUNDS: usize = 1 << 15;
-        let mut best = 0_f64;
-        for _ in 0..200 {
-            let start = std::time::Instant::now();
-            let macs = arch::products_alone(self, std::hint::black_box(ROUNDS));
-            best = best.max(macs as f64 / start.elapsed().as_secs_f64());
-        }
-        best
+        peak(|rounds| arch::products_alone(self, rounds))
     }
+
+    /// As [`Isa::peak_macs_per_second`], of `f32`.
+    pub fn peak_float_macs_per_second(self) -> f64 {
+        peak(|rounds| arch::float::products_alone(self, rounds))
+    }
+}
+
+fn peak(products_alone: impl Fn(usize) -> usize) -> f64 {
+    const ROUNDS: usize = 1 << 15;
+    let mut best = 0_f64;
+    for _ in 0..200 {
+        let start = std::time::Instant::now();
+        let macs = products_alone(std::hint::black_box(ROUNDS));
+        best = best.max(macs as f64 / start.elapsed().as_secs_f64());
+    }
+    best
 }
 
 impl fmt::Display for Isa {

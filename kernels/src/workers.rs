@@ -23,11 +23,6 @@ impl Scratch {
         some(&mut self.words, len)
     }
 
-    /// As [`Scratch::words`], of `f32`.
-    pub(crate) fn floats(&mut self, len: usize) -> &mut [f32] {
-        some(&mut self.floats, len)
-    }
-
     /// As [`Scratch::words`], with a row's start in them for each of `rows`.
     pub(crate) fn rows(&mut self, len: usize, rows: usize) -> (&mut [i16], &mut [usize]) {
         (some(&mut self.words, len), some(&mut self.starts, rows))
@@ -36,6 +31,11 @@ impl Scratch {
     /// As [`Scratch::rows`], of bytes.
     pub(crate) fn raw_rows(&mut self, len: usize, rows: usize) -> (&mut [u8], &mut [usize]) {
         (some(&mut self.raw, len), some(&mut self.starts, rows))
+    }
+
+    /// As [`Scratch::rows`], of `f32`.
+    pub(crate) fn float_rows(&mut self, len: usize, rows: usize) -> (&mut [f32], &mut [usize]) {
+        (some(&mut self.floats, len), some(&mut self.starts, rows))
     }
 
     /// As [`Scratch::rows`], of signed bytes.

@@ -3,8 +3,8 @@
 use crate::factor::Factor;
 
 use super::{
-    ABREAST, BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Product,
-    QuadLine, Rows, Steps, Sum, WIDE,
+    ABREAST, BLOCK, End, LANES, Line, LineEnd, PANEL, PairSource, Product, QuadLine, Rows, Steps,
+    Sum, WIDE,
 };
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
@@ -151,19 +151,6 @@ pub(super) fn quad_line(line: &QuadLine<'_>, end: &End<'_>, columns: usize, out:
             }
         }
         finish(end, &sums, &mut out[column * end.step..]);
-    }
-}
-
-pub(super) fn float_row(row: &FloatRow<'_>, out: &mut [f32]) {
-    for (block, out) in out.chunks_mut(FLOATS).enumerate() {
-        let mut sums = [row.bias; FLOATS];
-        for (weight, offset) in row.weights.iter().zip(row.offsets) {
-            let values = &row.values[offset + block * FLOATS..][..FLOATS];
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum += value * weight;
-            }
-        }
-        out.copy_from_slice(&sums[..out.len()]);
     }
 }
 

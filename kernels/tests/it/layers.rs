@@ -1,8 +1,8 @@
 //! Layers of drawn shapes and values.
 
 use kernels::{
-    Add, Conv, Depthwise, FloatDepthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool,
-    PoolKind, Quantization, Range, Requantize, Table, Window, Workers, dequantize, quantize_planes,
+    Add, Conv, Depthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool, PoolKind,
+    Quantization, Range, Requantize, Table, Window, Workers, dequantize, quantize_planes,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -59,7 +59,7 @@ fn requantize(channels: usize) -> impl Strategy<Value = Requantize> {
 }
 
 /// An image and a window that fits it.
-fn geometry(
+pub(crate) fn geometry(
     kernel: std::ops::RangeInclusive<usize>,
     channels: std::ops::RangeInclusive<usize>,
 ) -> impl Strategy<Value = (Image, Window)> {
@@ -171,7 +171,7 @@ fn check_conv(case: &Case) -> Result<(), TestCaseError> {
 }
 
 /// Threads are kept from case to case, as they are from frame to frame.
-fn with_pools<R>(mut check: impl FnMut(&mut Workers) -> R) -> Vec<R> {
+pub(crate) fn with_pools<R>(mut check: impl FnMut(&mut Workers) -> R) -> Vec<R> {
     thread_local! {
         static POOLS: std::cell::RefCell<Vec<Workers>> =
             std::cell::RefCell::new((1..=3).map(|n| Workers::new(n).unwrap()).collect());
@@ -206,32 +206,6 @@ proptest! {
                 (output, workers.count())
             }) {
                 prop_assert_eq!(&output, &expected, "{} on {} threads", isa, threads);
-            }
-        }
-    }
-
-    #[test]
-    fn float_depthwise(
-        (image, window) in geometry(1..=7, 1..=9),
-        seed in vec(-2.0_f32..2.0, 40..60),
-    ) {
-        let taps = window.kernel[0] * window.kernel[1];
-        let drawn = |len: usize| -> Vec<f32> { seed.iter().copied().cycle().take(len).collect() };
-        let (input, weights) = (drawn(image.len()), drawn(taps * image.channels));
-        let bias = drawn(image.channels);
-        let expected = reference::float_depthwise(&input, image, window, &weights, &bias);
-        for isa in Isa::available() {
-            let layer =
-                FloatDepthwise::new(isa, image, window, weights.clone(), bias.clone()).unwrap();
-            for output in with_pools(|workers| {
-                let mut output = vec![f32::NAN; expected.len()];
-                layer.run(&input, &mut output, workers);
-                output
-            }) {
-                for (value, expected) in output.iter().zip(&expected) {
-                    // At most 50 products of at most 4.
-                    prop_assert!((f64::from(*value) - expected).abs() < 1e-4, "{}", isa);
-                }
             }
         }
     }
