@@ -256,7 +256,7 @@ impl Summary {
         for ending in &self.endings {
             let _ = writeln!(text, "{ending}");
         }
-        if self.differences == 0 {
+        if self.differences == 0 && self.events > 0 {
             let _ = writeln!(text, "the same commands today, byte for byte");
         }
         text
