@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let proof = trained
         .photos(args.source.data.as_deref())
         .context("without the run's photos nothing can be proved: give them with --data")?;
-    args.destination.check(proof.unseen)?;
+    args.destination.check(&trained.labels, proof.unseen)?;
     if !proof.unseen {
         eprintln!(
             "warning: the run has no validation photos; what is lost is measured on photos that were \
@@ -279,7 +279,7 @@ impl Args {
             .push_str(&outcome.settings());
         if proof.unseen {
             if self.shipped(proof).calibrated {
-                let calibration = trained.calibration(&self.destination, scores, &photos.items);
+                let calibration = trained.calibration(&self.destination, scores, &photos.items)?;
                 // All weights and biases of a channel get one factor, so that only scales change.
                 trained.cool(&mut way.weights, &calibration);
                 bundle.onnx = bench.bundle(&way.weights, &scheme)?.onnx;
