@@ -2,6 +2,7 @@
 
 mod measure;
 
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use models::{
 use tract_onnx::prelude::*;
 
 use crate::augment::Augmentation;
-use crate::checkpoint::{self, Checkpoint, write_atomically};
+use crate::checkpoint::{self, Checkpoint, ensure_writable, write_atomically};
 use crate::config::TrainConfig;
 use crate::data;
 use crate::loader::{Photos, in_order, normalize, square_len};
@@ -90,7 +91,8 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// Whether these settings make sense, given whether there are validation photos.
+    /// Whether these settings make sense, given whether there are validation photos, and the files can be
+    /// written.
     pub(crate) fn check(&self, unseen: bool) -> Result<()> {
         let wanted = self.purity.unwrap_or(0.0);
         ensure!((0.0..=1.0).contains(&wanted), "--purity must be in 0..=1");
@@ -98,7 +100,8 @@ impl Destination {
             self.purity.is_none() || (unseen && !self.no_calibration),
             "--purity needs validation photos, and calibration"
         );
-        Ok(())
+        let mut files = iter::once(&self.out).chain(&self.onnx);
+        files.try_for_each(|path| ensure_writable(path))
     }
 
     /// Writes the bundle, and its network if that is wanted.
