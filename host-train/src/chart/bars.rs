@@ -26,7 +26,8 @@ pub(crate) fn bars(names: &[String], unit: &str, series: &[Series]) -> String {
     let [low, high] = values.fold([0.0f64; 2], |[low, high], value| {
         [low.min(*value), high.max(*value)]
     });
-    let per_unit = (WIDTH - NAMES - NUMBERS) / (high - low).max(f64::MIN_POSITIVE);
+    let span = if high > low { high - low } else { 1.0 };
+    let per_unit = (WIDTH - NAMES - NUMBERS) / span;
     let x = |value: f64| NAMES + (value - low) * per_unit;
     let row = BAR * series.len() as f64 + GAP;
     let height = HEAD + row * names.len() as f64;
@@ -99,7 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_of_no_bars_is_a_chart() {
+    fn a_chart_of_nothing_is_a_chart() {
         assert!(bars(&[], "", &[]).ends_with("</svg>\n"));
+        let nothing = Series {
+            name: "",
+            values: vec![Some(0.0)],
+        };
+        assert!(!bars(&["a".to_owned()], "", &[nothing]).contains("NaN"));
     }
 }
