@@ -1,9 +1,11 @@
-//! Line charts, as SVG or as pixels.
+//! Charts: lines as SVG or as pixels, and [`bars`].
 
+mod bars;
 mod png;
 
 use std::fmt::Write;
 
+pub(crate) use bars::{Series, bars};
 pub(crate) use png::png;
 
 /// One line of a chart.

@@ -14,7 +14,7 @@ use models::{Graph, Tensor, Weights};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use scaler::Scaler;
-pub(crate) use store::{Store, remove_leftovers, write_atomically};
+pub(crate) use store::{Store, ensure_writable, remove_leftovers, write_atomically};
 
 use crate::discriminant::Discriminant;
 use crate::trainer::classifier;

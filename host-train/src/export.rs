@@ -3,6 +3,7 @@
 mod measure;
 mod purity;
 
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use models::{
 use tract_onnx::prelude::*;
 
 use crate::augment::Augmentation;
-use crate::checkpoint::{self, Checkpoint, write_atomically};
+use crate::checkpoint::{self, Checkpoint, ensure_writable, write_atomically};
 use crate::config::TrainConfig;
 use crate::data;
 use crate::loader::{Photos, in_order, normalize, square_len};
@@ -93,14 +94,16 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
-    /// Whether these settings make sense, given whether there are validation photos.
+    /// Whether these settings make sense, given whether there are validation photos, and the files can be
+    /// written.
     pub(crate) fn check(&self, labels: &LabelSet, unseen: bool) -> Result<()> {
         self.wanted_purity(labels)?;
         ensure!(
             self.purity.is_none() || (unseen && !self.no_calibration),
             "--purity needs validation photos, and calibration"
         );
-        Ok(())
+        let mut files = iter::once(&self.out).chain(&self.onnx);
+        files.try_for_each(|path| ensure_writable(path))
     }
 
     /// The wanted purity of each category, where one is wanted.
