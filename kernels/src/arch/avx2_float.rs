@@ -50,6 +50,12 @@ impl Vector for Ymm {
         Ymm(unsafe { [_mm256_add_ps(a, c), _mm256_add_ps(b, d)] })
     }
 
+    #[inline(always)]
+    fn prefetch(from: *const f32) {
+        // SAFETY: the instruction reads nothing that could be missed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
     /// The second operand is the result where one is no number.
     #[inline(always)]
     unsafe fn limit(self, min: Ymm, max: Ymm) -> Ymm {

@@ -44,6 +44,12 @@ impl Vector for Zmm {
         Zmm(unsafe { _mm512_add_ps(self.0, other.0) })
     }
 
+    #[inline(always)]
+    fn prefetch(from: *const f32) {
+        // SAFETY: the instruction reads nothing that could be missed.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
     /// The second operand is the result where one is no number.
     #[inline(always)]
     unsafe fn limit(self, min: Zmm, max: Zmm) -> Zmm {

@@ -10,8 +10,8 @@ use super::neon_float;
 use super::portable_float;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2_float, avx512_float};
-use crate::Isa;
 use crate::isa::Kind;
+use crate::{Image, Isa, Window};
 
 /// Output channels that are computed side by side.
 pub(crate) const LANES: usize = 16;
@@ -58,6 +58,10 @@ pub(super) trait Vector: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// What is less than `min` or more than `max` becomes that; what is no number stays.
     unsafe fn limit(self, min: Self, max: Self) -> Self;
+
+    /// Says that what lies there will be needed; it need not be memory of ours.
+    #[inline(always)]
+    fn prefetch(_: *const f32) {}
 
     /// From `count` values, and zeros.
     #[inline(always)]
@@ -160,6 +164,9 @@ pub(crate) fn multiply(isa: Isa, product: &Product<'_>, out: &mut [f32]) {
     }
 }
 
+/// How far ahead of their use weights are asked for.
+const AHEAD: usize = 24;
+
 /// The size of a tile.
 struct Extent {
     rows: usize,
@@ -210,6 +217,15 @@ pub(super) unsafe fn tile<V: Vector, const ROWS: usize, const PANELS: usize>(
                 sums[row][panel] = V::load(tile.bias.as_ptr().wrapping_add(panel).cast());
             }
         }
+        for row in 0..ROWS {
+            for panel in 0..PANELS {
+                let at = tile.step.wrapping_mul(row).wrapping_add(LANES * panel);
+                V::prefetch(out.as_ptr().wrapping_add(at));
+                if let Some(addend) = tile.addend {
+                    V::prefetch(addend.as_ptr().wrapping_add(at));
+                }
+            }
+        }
         let panel_len = tile.segments.wrapping_mul(tile.depth);
         let mut weights = tile.weights.as_ptr();
         for _ in 0..tile.segments {
@@ -218,6 +234,7 @@ pub(super) unsafe fn tile<V: Vector, const ROWS: usize, const PANELS: usize>(
                 for (panel, factors) in factors.iter_mut().enumerate() {
                     let panel = weights.wrapping_add(panel_len.wrapping_mul(panel));
                     *factors = V::load(panel.cast());
+                    V::prefetch(panel.wrapping_add(AHEAD).cast());
                 }
                 for row in 0..ROWS {
                     let value = V::splat(*rows[row].wrapping_add(at));
@@ -257,96 +274,135 @@ pub(super) unsafe fn tile<V: Vector, const ROWS: usize, const PANELS: usize>(
     }
 }
 
-/// One row of a depthwise convolution for a block of channels.
-pub(crate) struct Line<'a> {
+/// Some rows of a depthwise convolution for a block of channels.
+pub(crate) struct Rows<'a> {
     pub(crate) values: &'a [f32],
-    /// Where in `values` each row under the window starts, at the block's first channel.
-    pub(crate) rows: &'a [usize],
-    /// For each of `rows` and each column of the window the weights.
+    pub(crate) input: Image,
+    pub(crate) output: Image,
+    pub(crate) window: Window,
+    /// For each row and column of the window the weights.
     pub(crate) weights: &'a [Lanes],
     pub(crate) bias: &'a Lanes,
     pub(crate) limits: Limits,
-    /// Columns of the input, of the window and of the output.
-    pub(crate) width: usize,
-    pub(crate) kernel: usize,
-    pub(crate) columns: usize,
-    pub(crate) stride: usize,
-    /// Columns of zeros left of the input.
-    pub(crate) left: usize,
-    /// How many of the block's channels exist.
-    pub(crate) channels: usize,
-    /// From one column to the next, in input and output.
-    pub(crate) step: usize,
+    /// The first row of the output.
+    pub(crate) first: usize,
+    /// The first channel of the block.
+    pub(crate) channel: usize,
 }
 
-/// Computes the row; `out` starts at the block's first channel.
-pub(crate) fn line(isa: Isa, line: &Line<'_>, out: &mut [f32]) {
-    assert!((1..=LANES).contains(&line.channels) && line.width > 0 && line.columns > 0);
-    assert!(line.weights.len() == line.rows.len() * line.kernel && line.stride > 0);
-    let last = line.rows.iter().max().copied().unwrap_or(0);
-    let reach = (line.width - 1) * line.step + line.channels;
-    assert!(line.rows.is_empty() || last + reach <= line.values.len());
-    assert!(out.len() >= (line.columns - 1) * line.step + line.channels);
+/// Computes the rows that `out` has place for.
+pub(crate) fn rows(isa: Isa, rows: &Rows<'_>, out: &mut [f32]) {
+    let Rows {
+        input,
+        output,
+        window,
+        ..
+    } = rows;
+    assert!(rows.values.len() == input.len() && rows.channel < input.channels);
+    assert!(window.output(*input, input.channels).ok() == Some(*output));
+    assert!(rows.weights.len() == window.kernel[0] * window.kernel[1]);
+    let row = output.width * output.channels;
+    assert!(out.len().is_multiple_of(row) && rows.first + out.len() / row <= output.height);
     // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
     unsafe {
         match isa.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Vnni => avx512_float::line(line, out),
+            Kind::Vnni => avx512_float::rows(rows, out),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2_float::line(line, out),
+            Kind::Avx2 => avx2_float::rows(rows, out),
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct => neon_float::line(line, out),
-            Kind::Portable => portable_float::line(line, out),
+            Kind::Neon | Kind::DotProduct => neon_float::rows(rows, out),
+            Kind::Portable => portable_float::rows(rows, out),
         }
     }
 }
 
 /// # Safety
-/// The CPU has the vector's instructions, and lengths are as [`line`] checks them.
+/// The CPU has the vector's instructions, and lengths are as [`rows`] checks them.
 #[inline(always)]
-pub(super) unsafe fn any_line<V: Vector>(line: &Line<'_>, out: &mut [f32]) {
+pub(super) unsafe fn any_rows<V: Vector>(rows: &Rows<'_>, out: &mut [f32]) {
     // SAFETY: the contract is that of this function.
     unsafe {
-        if line.channels == LANES {
-            columns::<V, true>(line, out);
+        if rows.input.channels.wrapping_sub(rows.channel) >= LANES {
+            each_row::<V, true>(rows, out);
         } else {
-            columns::<V, false>(line, out);
+            each_row::<V, false>(rows, out);
         }
     }
 }
 
+/// What lies under the window in one row of the output.
+struct Under<'a> {
+    rows: &'a Rows<'a>,
+    /// The first row of the input that does, at the block's first channel.
+    values: *const f32,
+    /// The rows of the window that lie in the input.
+    from: usize,
+    end: usize,
+}
+
 /// # Safety
-/// As for [`any_line`]; a whole block of channels exists where that is said.
+/// As for [`any_rows`]; a whole block of channels exists where that is said.
 #[inline(always)]
-unsafe fn columns<V: Vector, const WHOLE: bool>(line: &Line<'_>, out: &mut [f32]) {
-    // Outputs from `inside` to `outside` see no padding.
-    let inside = line.left.div_ceil(line.stride).min(line.columns);
-    let outside = match (line.width.wrapping_add(line.left)).checked_sub(line.kernel) {
-        Some(room) => (room / line.stride)
-            .wrapping_add(1)
-            .clamp(inside, line.columns),
+unsafe fn each_row<V: Vector, const WHOLE: bool>(rows: &Rows<'_>, out: &mut [f32]) {
+    let Rows {
+        input,
+        output,
+        window,
+        ..
+    } = *rows;
+    let [height, width] = window.kernel;
+    let [top, left] = window.pad_before;
+    let [down, right] = window.stride;
+    // Outputs from `inside` to `outside` see no padding at their sides.
+    let inside = left.div_ceil(right).min(output.width);
+    let outside = match (input.width.wrapping_add(left)).checked_sub(width) {
+        Some(room) => (room / right).wrapping_add(1).clamp(inside, output.width),
         None => inside,
     };
-    // SAFETY: the window of no output in between reaches beyond a row; others are cut to it.
-    unsafe {
-        for x in (0..inside).chain(outside..line.columns) {
-            let first = x.wrapping_mul(line.stride);
-            let from = line.left.saturating_sub(first).min(line.kernel);
-            let end = line.width.wrapping_add(line.left).saturating_sub(first);
-            neighbours::<V, 1, WHOLE>(line, x, from, end.clamp(from, line.kernel), out);
-        }
-        let mut x = inside;
-        while V::COLUMNS >= 8 && x.wrapping_add(8) <= outside {
-            neighbours::<V, 8, WHOLE>(line, x, 0, line.kernel, out);
-            x = x.wrapping_add(8);
-        }
-        while V::COLUMNS >= 4 && x.wrapping_add(4) <= outside {
-            neighbours::<V, 4, WHOLE>(line, x, 0, line.kernel, out);
-            x = x.wrapping_add(4);
-        }
-        while x < outside {
-            neighbours::<V, 1, WHOLE>(line, x, 0, line.kernel, out);
-            x = x.wrapping_add(1);
+    let pitch = input.width.wrapping_mul(input.channels);
+    for (y, out) in out
+        .chunks_exact_mut(output.width.wrapping_mul(output.channels))
+        .enumerate()
+    {
+        let first = rows.first.wrapping_add(y).wrapping_mul(down);
+        let from = top.saturating_sub(first).min(height);
+        let end = (input.height.wrapping_add(top)).saturating_sub(first);
+        let row = first
+            .wrapping_add(from)
+            .wrapping_sub(top)
+            .wrapping_mul(pitch);
+        let under = Under {
+            rows,
+            values: rows
+                .values
+                .as_ptr()
+                .wrapping_add(row.wrapping_add(rows.channel)),
+            from,
+            end: end.clamp(from, height),
+        };
+        let out = out.as_mut_ptr().wrapping_add(rows.channel);
+        // SAFETY: in between no window reaches beyond a row; others are cut to it.
+        unsafe {
+            for x in (0..inside).chain(outside..output.width) {
+                let first = x.wrapping_mul(right);
+                let from = left.saturating_sub(first).min(width);
+                let end = input.width.wrapping_add(left).saturating_sub(first);
+                neighbours::<V, 1, WHOLE>(&under, x, [from, end.clamp(from, width)], out);
+            }
+            let mut x = inside;
+            while V::COLUMNS >= 8 && x.wrapping_add(8) <= outside {
+                neighbours::<V, 8, WHOLE>(&under, x, [0, width], out);
+                x = x.wrapping_add(8);
+            }
+            while V::COLUMNS >= 4 && x.wrapping_add(4) <= outside {
+                neighbours::<V, 4, WHOLE>(&under, x, [0, width], out);
+                x = x.wrapping_add(4);
+            }
+            while x < outside {
+                neighbours::<V, 1, WHOLE>(&under, x, [0, width], out);
+                x = x.wrapping_add(1);
+            }
         }
     }
 }
@@ -354,48 +410,58 @@ unsafe fn columns<V: Vector, const WHOLE: bool>(line: &Line<'_>, out: &mut [f32]
 /// `COUNT` outputs from column `x` on, of the columns `from..end` of the window.
 ///
 /// # Safety
-/// As for [`columns`]; so many outputs exist, and these columns of their windows lie in the input.
+/// As for [`each_row`]; so many outputs exist, and these columns of their windows lie in the input.
 #[inline(always)]
 unsafe fn neighbours<V: Vector, const COUNT: usize, const WHOLE: bool>(
-    line: &Line<'_>,
+    under: &Under<'_>,
     x: usize,
-    from: usize,
-    end: usize,
-    out: &mut [f32],
+    [from, end]: [usize; 2],
+    out: *mut f32,
 ) {
+    let Rows {
+        input,
+        window,
+        weights,
+        bias,
+        limits,
+        channel,
+        ..
+    } = *under.rows;
+    let step = input.channels;
+    let channels = step.wrapping_sub(channel);
+    let [_, width] = window.kernel;
+    let [_, right] = window.stride;
     // SAFETY: the contract is that of this function.
     unsafe {
-        let mut sums = [V::load(line.bias.0.as_ptr()); COUNT];
-        let pixel = x.wrapping_mul(line.stride).wrapping_sub(line.left);
-        let apart = line.stride.wrapping_mul(line.step);
-        for (index, row) in line.rows.iter().enumerate() {
-            let weights = line
-                .weights
-                .as_ptr()
-                .wrapping_add(line.kernel.wrapping_mul(index));
+        let mut sums = [V::load(bias.0.as_ptr()); COUNT];
+        let pixel = x.wrapping_mul(right).wrapping_sub(window.pad_before[1]);
+        let apart = right.wrapping_mul(step);
+        let mut values = under.values;
+        for row in under.from..under.end {
+            let weights = weights.as_ptr().wrapping_add(width.wrapping_mul(row));
             for column in from..end {
                 let weight = V::load(weights.wrapping_add(column).cast());
-                let at = pixel.wrapping_add(column).wrapping_mul(line.step);
-                let mut value = line.values.as_ptr().wrapping_add(row.wrapping_add(at));
+                let at = pixel.wrapping_add(column).wrapping_mul(step);
+                let mut value = values.wrapping_add(at);
                 for sum in &mut sums {
                     let factor = if WHOLE {
                         V::load(value)
                     } else {
-                        V::load_first(value, line.channels)
+                        V::load_first(value, channels)
                     };
                     *sum = factor.multiply_add(weight, *sum);
                     value = value.wrapping_add(apart);
                 }
             }
+            values = values.wrapping_add(input.width.wrapping_mul(step));
         }
-        let (min, max) = (V::splat(line.limits.min), V::splat(line.limits.max));
+        let (min, max) = (V::splat(limits.min), V::splat(limits.max));
         for (index, sum) in sums.into_iter().enumerate() {
-            let at = x.wrapping_add(index).wrapping_mul(line.step);
-            let to = out.as_mut_ptr().wrapping_add(at);
+            let to = out.wrapping_add(x.wrapping_add(index).wrapping_mul(step));
             if WHOLE {
                 sum.limit(min, max).store(to);
             } else {
-                sum.limit(min, max).store_first(to, line.channels);
+                sum.limit(min, max).store_first(to, channels);
             }
         }
     }
@@ -459,11 +525,11 @@ macro_rules! kernels {
         }
 
         /// # Safety
-        /// The CPU has the instructions, and lengths are as `super::float::line` checks them.
+        /// The CPU has the instructions, and lengths are as `super::float::rows` checks them.
         $(#[$feature])?
-        pub(super) unsafe fn line(line: &crate::arch::float::Line<'_>, out: &mut [f32]) {
+        pub(super) unsafe fn rows(rows: &crate::arch::float::Rows<'_>, out: &mut [f32]) {
             // SAFETY: the contract is that of this function.
-            unsafe { crate::arch::float::any_line::<$vector>(line, out) }
+            unsafe { crate::arch::float::any_rows::<$vector>(rows, out) }
         }
 
         /// # Safety
