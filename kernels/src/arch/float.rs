@@ -35,7 +35,8 @@ impl Lanes {
     }
 }
 
-/// [`LANES`] values in registers.
+/// [`LANES`] values in registers, or the first half of them: then loads and stores of more leave the
+/// others out.
 ///
 /// # Safety
 /// All functions ask for the CPU's instructions, and for memory as far as they say.
@@ -131,8 +132,15 @@ pub(crate) fn multiply(isa: Isa, product: &Product<'_>, out: &mut [f32]) {
         rows: most_rows,
         panels: most_panels,
     } = extent(isa, rows);
-    for first_panel in (0..panels).step_by(most_panels) {
-        let count = most_panels.min(panels - first_panel);
+    // A last panel that is half empty is computed by itself, with half as many sums.
+    let half = product.columns + LANES / 2 <= panels * LANES;
+    let whole = if half { panels - 1 } else { panels };
+    let mut next_panel = 0;
+    while next_panel < panels {
+        let first_panel = next_panel;
+        let whole_left = whole.saturating_sub(first_panel);
+        let count = most_panels.min(whole_left).max(1);
+        next_panel += count;
         let column = first_panel * LANES;
         let mut first = 0;
         for tile in 0..rows.div_ceil(most_rows) {
@@ -147,16 +155,23 @@ pub(crate) fn multiply(isa: Isa, product: &Product<'_>, out: &mut [f32]) {
                 columns: (product.columns - column).min(count * LANES),
                 ..*product
             };
+            let out = &mut out[at..];
             // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
             unsafe {
-                match isa.0 {
+                match (isa.0, whole_left > 0) {
                     #[cfg(target_arch = "x86_64")]
-                    Kind::Vnni => avx512_float::tile(&tile, &mut out[at..]),
+                    (Kind::Vnni, true) => avx512_float::tile(&tile, out),
                     #[cfg(target_arch = "x86_64")]
-                    Kind::Avx2 => avx2_float::tile(&tile, &mut out[at..]),
+                    (Kind::Vnni, false) => avx512_float::half_tile(&tile, out),
+                    #[cfg(target_arch = "x86_64")]
+                    (Kind::Avx2, true) => avx2_float::tile(&tile, out),
+                    #[cfg(target_arch = "x86_64")]
+                    (Kind::Avx2, false) => avx2_float::half_tile(&tile, out),
                     #[cfg(target_arch = "aarch64")]
-                    Kind::Neon | Kind::DotProduct => neon_float::tile(&tile, &mut out[at..]),
-                    Kind::Portable => portable_float::tile(&tile, &mut out[at..]),
+                    (Kind::Neon | Kind::DotProduct, true) => neon_float::tile(&tile, out),
+                    #[cfg(target_arch = "aarch64")]
+                    (Kind::Neon | Kind::DotProduct, false) => neon_float::half_tile(&tile, out),
+                    (Kind::Portable, _) => portable_float::tile(&tile, out),
                 }
             }
             first = next;
@@ -467,15 +482,12 @@ unsafe fn neighbours<V: Vector, const COUNT: usize, const WHOLE: bool>(
     }
 }
 
-/// The functions of a set of instructions, over its vector.
-macro_rules! kernels {
-    ($vector:ty $(, $feature:meta)?) => {
+/// A function `$name` for tiles of any size, over a vector.
+macro_rules! tiles {
+    ($name:ident, $vector:ty $(, $feature:meta)?) => {
         /// # Safety
         /// The CPU has the instructions, and lengths are as `super::float::multiply` checks them.
-        pub(super) unsafe fn tile(
-            tile: &crate::arch::float::Product<'_>,
-            out: &mut [f32],
-        ) {
+        pub(super) unsafe fn $name(tile: &crate::arch::float::Product<'_>, out: &mut [f32]) {
             /// # Safety
             /// As above; the tile has so many rows and panels.
             $(#[$feature])?
@@ -489,10 +501,10 @@ macro_rules! kernels {
             // SAFETY: the contract is that of this function.
             unsafe {
                 match (tile.starts.len(), tile.bias.len()) {
-                    (1, 1) => fixed::<1, 1>(tile, out),
-                    (1, 2) => fixed::<1, 2>(tile, out),
                     (1, 3) => fixed::<1, 3>(tile, out),
                     (1, 4) => fixed::<1, 4>(tile, out),
+                    (1, 1) => fixed::<1, 1>(tile, out),
+                    (1, 2) => fixed::<1, 2>(tile, out),
                     (2, 1) => fixed::<2, 1>(tile, out),
                     (2, 2) => fixed::<2, 2>(tile, out),
                     (3, 1) => fixed::<3, 1>(tile, out),
@@ -523,6 +535,14 @@ macro_rules! kernels {
                 }
             }
         }
+    };
+}
+pub(super) use tiles;
+
+/// The functions of a set of instructions, over its vector.
+macro_rules! kernels {
+    ($vector:ty $(, $feature:meta)?) => {
+        crate::arch::float::tiles!(tile, $vector $(, $feature)?);
 
         /// # Safety
         /// The CPU has the instructions, and lengths are as `super::float::rows` checks them.
