@@ -135,7 +135,7 @@ def ratio(own, peers, field):
     return f"{own[field] / best[field]:.2f} x {best['engine']}"
 
 
-def table(results, peak):
+def table(results, peaks):
     """One line an engine for each network, precision and number of threads."""
     for key in dict.fromkeys((r["precision"], r["threads"]) for r in results):
         print(f"\n{key[0]}, threads: {key[1]}\n  milliseconds per image" + " " * 18
@@ -151,8 +151,13 @@ def table(results, peak):
                 # Of several threads ours is counted for the first alone, the others' with their waiting.
                 if key[1] == 1:
                     print(f"    CPU {ratio(own, peers, 'cpu_ms')}")
-            if key[0] == "int8":
-                print(f"    {MACS[network] * 1e9 / own['min_ms'] / (peak * key[1]):.0%} of the int8 peak")
+            # Of products alone, whatever loads and stores they need.
+            share = MACS[network] * 1e9 / own["min_ms"] / (peaks[key[0]] * key[1])
+            print(f"    {share:.0%} of the {key[0]} peak")
+
+
+def peak(program, words):
+    return float(subprocess.run([program, *words], check=True, capture_output=True, text=True).stdout)
 
 
 def main():
@@ -173,8 +178,9 @@ def main():
         networks.write(args.folder, network)
     seconds = args.seconds or (8 if args.quick else 25)
     engines = ["sortline"] + (args.engine or [e for e in ENGINES if e != "sortline"])
-    peak = float(subprocess.run([args.program, "peak"], check=True, capture_output=True, text=True).stdout)
-    print(f"{platform.processor() or platform.machine()}: {peak / 1e9:.1f} thousand million 8-bit multiply-accumulates per second and thread at best\n")
+    peaks = {precision: peak(args.program, words) for precision, words in [("int8", ["peak"]), ("f32", ["peak", "f32"])]}
+    print("{}: at best {int8:.1f} thousand million multiply-accumulates in 8 bits per second and thread, {f32:.1f} in f32\n"
+          .format(platform.processor() or platform.machine(), **{key: value / 1e9 for key, value in peaks.items()}))
     results = []
     for threads in args.threads or ([1] if args.quick else [1, 2]):
         for precision in args.precision or ["int8", "f32"]:
@@ -182,7 +188,7 @@ def main():
                 print(f"{network}, {precision}, {threads} threads", file=sys.stderr)
                 times = measure(args.folder / f"{network}-{precision}", threads, seconds, engines)
                 results += rows(network, precision, threads, times)
-    table(results, peak)
+    table(results, peaks)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
 
