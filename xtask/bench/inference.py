@@ -156,10 +156,6 @@ def table(results, peaks):
             print(f"    {share:.0%} of the {key[0]} peak")
 
 
-def peak(program, words):
-    return float(subprocess.run([program, *words], check=True, capture_output=True, text=True).stdout)
-
-
 def main():
     parser = argparse.ArgumentParser(prog="cargo xtask bench inference")
     parser.add_argument("--folder", type=pathlib.Path, required=True)
@@ -178,9 +174,8 @@ def main():
         networks.write(args.folder, network)
     seconds = args.seconds or (8 if args.quick else 25)
     engines = ["sortline"] + (args.engine or [e for e in ENGINES if e != "sortline"])
-    peaks = {precision: peak(args.program, words) for precision, words in [("int8", ["peak"]), ("f32", ["peak", "f32"])]}
-    print("{}: at best {int8:.1f} thousand million multiply-accumulates in 8 bits per second and thread, {f32:.1f} in f32\n"
-          .format(platform.processor() or platform.machine(), **{key: value / 1e9 for key, value in peaks.items()}))
+    peak = float(subprocess.run([args.program, "peak"], check=True, capture_output=True, text=True).stdout)
+    print(f"{platform.processor() or platform.machine()}: {peak / 1e9:.1f} thousand million 8-bit multiply-accumulates per second and thread at best\n")
     results = []
     for threads in args.threads or ([1] if args.quick else [1, 2]):
         for precision in args.precision or ["int8", "f32"]:
@@ -188,7 +183,8 @@ def main():
                 print(f"{network}, {precision}, {threads} threads", file=sys.stderr)
                 times = measure(args.folder / f"{network}-{precision}", threads, seconds, engines)
                 results += rows(network, precision, threads, times)
-    table(results, peaks)
+    f32 = float(subprocess.run([args.program, "peak", "f32"], check=True, capture_output=True, text=True).stdout)
+    table(results, {"int8": peak, "f32": f32})
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
 
