@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernels::{Isa, Workers};
+use kernels::{Aligned, Isa, Workers};
 use tract_onnx::tract_hir::internal::*;
 
 use crate::profile::{Engine, LayerTime};
@@ -122,7 +122,7 @@ impl EvalOp for Packed {
 
     fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
         Ok(Some(Box::new(Memory {
-            arena: vec![0; self.plan.arena()],
+            arena: Aligned::new(self.plan.arena()),
             times: vec![Duration::ZERO; self.plan.steps().count()],
             workers: Workers::new(self.threads).context("threads for a region")?,
         })))
@@ -144,7 +144,7 @@ impl TypedOp for Packed {
 /// What a region works in; the same for every frame.
 #[derive(Debug)]
 struct Memory {
-    arena: Vec<u8>,
+    arena: Aligned<u8>,
     workers: Workers,
     /// What each step took in the last run.
     times: Vec<Duration>,

@@ -220,9 +220,8 @@ fn conv(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
         scales,
     } = weights(finder, node.input.get(1)?, 0)?;
     let [channels, depth, rows, columns] = dims.try_into().ok()?;
-    let group = Attributes(node).int("group", 1);
-    let depthwise = group > 1;
-    if depthwise && (depth != 1 || usize::try_from(group) != Ok(channels)) {
+    let groups = usize::try_from(Attributes(node).int("group", 1)).ok()?;
+    if groups == 0 || !channels.is_multiple_of(groups) {
         return None;
     }
     // From channel, row, column to row, column, channel.
@@ -239,7 +238,7 @@ fn conv(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
         bias: bias(finder, node.input.get(2), channels)?,
         scales,
         window,
-        depthwise,
+        groups,
     })
 }
 
@@ -281,7 +280,7 @@ fn dense(finder: &Finder<'_>, node: &NodeProto, rows_first: bool) -> Option<Conv
             stride: [1, 1],
             padding: Padding::Explicit([0; 4]),
         },
-        depthwise: false,
+        groups: 1,
     })
 }
 
