@@ -377,26 +377,27 @@ unsafe fn rounded(
     range: Range,
     value: impl Fn(__m512i, __m512i) -> __m512,
 ) {
-    let all = |limit: u8| _mm512_set1_epi32(limit.into());
-    let [zero_point, min, max] = [range.zero_point, range.min, range.max].map(all);
     let (a, b, to) = (a.as_ptr(), b.as_ptr(), out.as_mut_ptr());
-    let some = |at: usize, exist: u16| {
+    let some = |at: usize, exist: u64| {
         // SAFETY: so many bytes exist.
-        let load = |from: *const u8| unsafe {
-            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(exist, from.wrapping_add(at).cast()))
+        let load = |from: *const u8, part: usize| unsafe {
+            let exist = (exist >> (16 * part)) as u16;
+            let from = from.wrapping_add(at.wrapping_add(16 * part));
+            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(exist, from.cast()))
         };
-        let value = _mm512_cvtps_epi32(value(load(a), load(b)));
-        let value = _mm512_max_epi32(_mm512_add_epi32(value, zero_point), min);
-        let bytes = _mm512_cvtepi32_epi8(_mm512_min_epi32(value, max));
+        let mut four = [_mm512_setzero_si512(); 4];
+        for (part, values) in four.iter_mut().enumerate() {
+            *values = _mm512_cvtps_epi32(value(load(a, part), load(b, part)));
+        }
         // SAFETY: as above.
-        unsafe { _mm_mask_storeu_epi8(to.wrapping_add(at).cast(), exist, bytes) };
+        unsafe { _mm512_mask_storeu_epi8(to.wrapping_add(at).cast(), exist, packed(four, range)) };
     };
-    let whole = out.len() / 16 * 16;
-    for at in (0..whole).step_by(16) {
-        some(at, u16::MAX);
+    let whole = out.len() / 64 * 64;
+    for at in (0..whole).step_by(64) {
+        some(at, u64::MAX);
     }
     if whole < out.len() {
-        some(whole, u16::MAX >> (16 - out.len() % 16));
+        some(whole, u64::MAX >> (64 - out.len() % 64));
     }
 }
 
