@@ -408,6 +408,36 @@ pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Where each byte of three interleaved planes comes from, and which of them from the third.
+const fn interleaving(first: usize) -> ([u8; 64], u64) {
+    let (mut order, mut third) = ([0; 64], 0);
+    let mut at = 0;
+    while at < 64 {
+        let (pixel, plane) = ((first + at) / 3, (first + at) % 3);
+        order[at] = if plane == 1 { pixel + 64 } else { pixel } as u8;
+        third |= ((plane / 2) as u64) << at;
+        at += 1;
+    }
+    (order, third)
+}
+
+/// # Safety
+/// The CPU has what this module is for.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) fn interleave(planes: &[[u8; 64]; 3], pixels: &mut [u8; 192]) {
+    const ORDERS: [([u8; 64], u64); 3] = [interleaving(0), interleaving(64), interleaving(128)];
+    // SAFETY: 64 bytes are read from 64.
+    let load = |bytes: &[u8; 64]| unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+    let [a, b, c] = planes.each_ref().map(load);
+    for ((order, third), pixels) in ORDERS.iter().zip(pixels.as_chunks_mut::<64>().0) {
+        let order = load(order);
+        let bytes = _mm512_permutex2var_epi8(a, order, b);
+        let bytes = _mm512_mask_permutexvar_epi8(bytes, *third, order, c);
+        // SAFETY: 64 bytes are written to 64.
+        unsafe { _mm512_storeu_si512(pixels.as_mut_ptr().cast(), bytes) };
+    }
+}
+
 /// A permutation looks up 128 entries by the lower seven bits; the highest chooses between two.
 ///
 /// # Safety
