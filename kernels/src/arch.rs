@@ -411,6 +411,16 @@ pub(crate) fn product(isa: Isa, product: &Product, a: &[u8], b: &[u8], out: &mut
     }
 }
 
+/// Pixels from the planes of their three channels.
+pub(crate) fn interleave(isa: Isa, planes: &[[u8; 64]; 3], pixels: &mut [u8; 192]) {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it.
+        Kind::Vnni => unsafe { avx512::interleave(planes, pixels) },
+        _ => portable::interleave(planes, pixels),
+    }
+}
+
 /// `table[byte]` for every byte; both of the same length.
 pub(crate) fn look_up(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     match isa.0 {

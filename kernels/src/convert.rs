@@ -40,13 +40,14 @@ pub fn quantize_planes(
         arch::vectorized(isa, || {
             for (chunk, out) in out.chunks_mut(PART * channels).enumerate() {
                 let first = index * part + chunk * PART;
-                let count = out.len() / channels;
+                let values = |channel: usize| &values[channel * pixels + first..];
+                if let (3, Ok(out)) = (channels, <&mut [u8; 3 * PART]>::try_from(&mut *out)) {
+                    let planes = [0, 1, 2].map(|channel| quantized(values(channel), quantization));
+                    arch::interleave(isa, &planes, out);
+                    continue;
+                }
                 for channel in 0..channels {
-                    let values = &values[channel * pixels + first..][..count];
-                    let mut bytes = [0_u8; PART];
-                    for (byte, value) in bytes.iter_mut().zip(values) {
-                        *byte = quantize_one(*value, quantization);
-                    }
+                    let bytes = quantized(values(channel), quantization);
                     for (pixel, byte) in out.chunks_exact_mut(channels).zip(bytes) {
                         pixel[channel] = byte;
                     }
@@ -54,6 +55,16 @@ pub fn quantize_planes(
             }
         });
     });
+}
+
+/// The first values as bytes.
+#[inline(always)]
+fn quantized(values: &[f32], quantization: Quantization) -> [u8; PART] {
+    let mut bytes = [0; PART];
+    for (byte, value) in bytes.iter_mut().zip(values) {
+        *byte = quantize_one(*value, quantization);
+    }
+    bytes
 }
 
 /// The opposite of [`quantize_planes`].
