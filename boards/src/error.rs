@@ -130,6 +130,21 @@ pub enum Problem {
         /// Half the length of the view.
         end_mm: f64,
     },
+    /// The belt moves too far from frame to frame.
+    #[error(
+        "at `rate_hz` {rate_hz} and `speed_mm_s` {speed_mm_s} the belt moves {step_mm:.0} mm from frame to frame, more than \
+         a quarter of the view's {length_mm} mm: items would be seen too seldom to be sorted"
+    )]
+    FastBelt {
+        /// Frames a second.
+        rate_hz: f64,
+        /// The belt's speed.
+        speed_mm_s: f64,
+        /// From frame to frame.
+        step_mm: f64,
+        /// Of the view, along the belt.
+        length_mm: f64,
+    },
     /// The belt is not a part of the picture.
     #[error(
         "`belt_px` has to be [left, top, right, bottom] within the camera's picture, with left < right and top < bottom"

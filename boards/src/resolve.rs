@@ -71,9 +71,10 @@ pub(crate) fn resolve(
             controls: c.controls,
         })
     });
-    let mut decision_line = None;
+    let (mut decision_line, mut speed_line) = (None, None);
     let belt = raw.belt.and_then(|b| {
         decision_line = b.decision_mm.as_ref().map(|f| f.line);
+        speed_line = b.speed_mm_s.as_ref().map(|f| f.line);
         let (speed, limit) = (b.speed_mm_s?, b.max_speed_mm_s?);
         if limit.value <= speed.value {
             let problem = Problem::SpeedLimit {
@@ -97,6 +98,7 @@ pub(crate) fn resolve(
     let detection = detection(raw.detection, camera.as_ref(), faults);
     if let (Some(camera), Some(belt)) = (&camera, &belt) {
         decision_in_view(camera, belt, decision_line.unwrap_or(1), faults);
+        often_in_view(camera, belt, speed_line.unwrap_or(1), faults);
     }
     if let Some(belt) = &belt {
         for (raw, gate) in raw.gates.iter().zip(&gates) {
@@ -341,8 +343,27 @@ fn destination(
     found.map(Destination::Gate)
 }
 
+/// Of the view, along the belt.
+fn length_mm(camera: &Camera, belt: &Belt) -> f64 {
+    camera.view_mm[usize::from(!belt.direction.is_horizontal())]
+}
+
+/// The line takes for seen what three frames showed in the inner three quarters of the view.
+fn often_in_view(camera: &Camera, belt: &Belt, line: usize, faults: &mut Faults<'_>) {
+    let (length_mm, step_mm) = (length_mm(camera, belt), belt.speed_mm_s / camera.rate_hz);
+    if step_mm > length_mm / 4.0 {
+        let problem = Problem::FastBelt {
+            rate_hz: camera.rate_hz,
+            speed_mm_s: belt.speed_mm_s,
+            step_mm,
+            length_mm,
+        };
+        faults.add(line, problem);
+    }
+}
+
 fn decision_in_view(camera: &Camera, belt: &Belt, line: usize, faults: &mut Faults<'_>) {
-    let length_mm = camera.view_mm[usize::from(!belt.direction.is_horizontal())];
+    let length_mm = length_mm(camera, belt);
     if belt.decision_mm.abs() > length_mm / 2.0 {
         let problem = Problem::DecisionOutOfView {
             decision_mm: belt.decision_mm,

@@ -160,6 +160,13 @@ fn single_faults_are_named_with_their_line() {
         end_mm: 200.0,
     };
     check("decision_mm = 100", "decision_mm = 201", 12, out);
+    let fast = Problem::FastBelt {
+        rate_hz: 3.0,
+        speed_mm_s: 400.0,
+        step_mm: 400.0 / 3.0,
+        length_mm: 400.0,
+    };
+    check("rate_hz = 30", "rate_hz = 3", 10, fast);
     let belt = "[detection]\nbelt_px = [0, 10, 641, 400]\n[routes]";
     check("[routes]", belt, 29, Problem::BeltOutOfPicture);
     let early = Problem::GateBeforeDecision {

@@ -44,9 +44,8 @@ impl Line {
     }
 
     fn judge(&self, track: &Track) -> Result<(usize, Destination), Reason> {
-        let longest_mm = MAX_LENGTH_SHARE * 2.0 * self.config.geometry.half_length_mm();
         let two = track.is_crowded() && !self.agree(track, ONE_ITEM_SCORE);
-        if two || track.length_mm() > longest_mm {
+        if two || track.length_mm() > self.longest_mm() {
             return Err(Reason::Crowded);
         }
         match self.config.routes.judge(&track.votes) {
@@ -54,6 +53,11 @@ impl Line {
             Err(Reason::Unseen) if track.in_flight > 0 => Err(Reason::Late),
             verdict => verdict,
         }
+    }
+
+    /// Nothing longer is one item.
+    fn longest_mm(&self) -> f64 {
+        MAX_LENGTH_SHARE * 2.0 * self.config.geometry.half_length_mm()
     }
 
     /// Until when scores may be waited for: the first gate's firing.
@@ -255,8 +259,8 @@ impl Line {
                     taken == gate || self.config.gates[taken].distance_mm < timing.distance_mm
                 }
             };
-            let place_mm = track.place_mm();
-            welcome || place_mm < swept_mm[0] || swept_mm[1] < place_mm
+            let [rear_mm, front_mm] = track.places_mm(self.longest_mm());
+            welcome || front_mm < swept_mm[0] || swept_mm[1] < rear_mm
         });
         spares_others && self.coverage.is_known(swept_mm)
     }

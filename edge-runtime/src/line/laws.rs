@@ -1,6 +1,8 @@
-//! Laws of the line, on worlds that a seed chooses: late, lost and doubled frames, missed detections,
-//! slow, stalled, wrong and failing classification, items close together, emergency stops, a belt that
-//! changes its speed, an encoder that fails, and times in which nothing reaches the line.
+//! Laws of the line, on worlds that a seed chooses: frames that are late, lost, doubled or
+//! stamped like the one before, a camera that goes blind, missed detections, slow, stalled, wrong and
+//! failing classification, items close together and in bursts, emergency stops, a belt that changes its
+//! speed, an encoder that fails, and times in which the line's clock stands: nothing reaches it, and
+//! then everything at once.
 //!
 //! Whatever happens:
 //! - no gate fires for an item that is not in front of it, or moves one that was not meant for it;
@@ -39,22 +41,28 @@ fn trouble(seed: u64) -> Trouble {
     let trouble = Trouble {
         lost_frames: up_to(0.4),
         doubled_frames: up_to(0.2),
+        stale_stamps: up_to(0.2),
         lost_detections: up_to(0.2),
+        crowded: up_to(0.5),
         failed_views: up_to(0.5),
         wrong_views: up_to(0.5),
-        frame_delay_us: 6_000 + up_to(39_000.0) as i64,
+        frame_delay_us: 6_000 + up_to(240_000.0) as i64,
         score_delay_us: 2_000 + up_to(1_500_000.0) as i64,
         min_gap_mm: LEAST_GAP_MM + up_to(80.0),
         lengths_mm: (LEAST_LENGTH_MM, 40.0 + up_to(130.0)),
         ..NO_TROUBLE
     };
     let motions = [BeltMotion::Fixed, BeltMotion::Encoder, BeltMotion::Camera];
+    let motion = motions[rng.random_range(0..motions.len())];
     Trouble {
+        // A speed that only the camera knows is not known while nothing is in view.
+        bursts: rng.random() && motion != BeltMotion::Camera,
+        blindness: rng.random(),
         stops: rng.random(),
         stalls: rng.random(),
         stalled_classifier: rng.random(),
         glitches: rng.random(),
-        motion: motions[rng.random_range(0..motions.len())],
+        motion,
         ..trouble
     }
 }

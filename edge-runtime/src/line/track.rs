@@ -148,6 +148,15 @@ impl Track {
         (rear + front) / 2.0
     }
 
+    /// Where its centre may be, if no item is longer than `longest_mm`.
+    pub(crate) fn places_mm(&self, longest_mm: f64) -> [f64; 2] {
+        match (self.rear, self.front) {
+            (None, Some(front)) => [front.place_mm - longest_mm / 2.0, front.place_mm],
+            (Some(rear), None) => [rear.place_mm, rear.place_mm + longest_mm / 2.0],
+            _ => [self.place_mm(); 2],
+        }
+    }
+
     /// Its length along the belt.
     pub(crate) fn length_mm(&self) -> f64 {
         let [rear, front] = self.ends_mm();

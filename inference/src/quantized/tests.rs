@@ -8,8 +8,9 @@ use tract_onnx::pb::{
     attribute_proto::AttributeType, tensor_proto::DataType,
 };
 
+use crate::region::{Plan, Region as _, Shape};
+
 use super::extract;
-use super::plan::{Plan, Shape};
 use super::region::{Region, StepOp};
 
 fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
@@ -128,14 +129,15 @@ fn a_convolution_in_groups_is_computed() {
     nodes.extend(around("c"));
     let (regions, _) = extracted(nodes, "c.d");
     let shape = Shape::of(&[1, 4, 1, 2]).unwrap();
-    let plan = Plan::new(&regions[0], &[shape], Isa::detect()).unwrap();
+    let plan = regions[0].plan(&[shape], Isa::detect()).unwrap();
+    let mut workers = Workers::single();
     assert_eq!(plan.outputs().next().unwrap().dims(), [1, 2, 1, 2]);
     let image = [1.0, -1.0, 2.0, 0.5, 3.0, 0.0, 4.0, 1.0];
     let mut arena = vec![0; plan.arena()];
     let mut times = [Duration::ZERO; 2];
-    plan.run(&[&image], &mut arena, &mut Workers::single(), &mut times);
+    plan.run(&[&image], &mut arena, &mut workers, &mut times);
     let mut output = [0.0; 4];
-    plan.output(0, &arena, &mut output);
+    plan.output(0, &arena, &mut output, &mut workers);
     // Weights are 0.5 and 1 for the first two channels, 1.5 and 2 for the others.
     assert_eq!(output, [2.5, 0.0, 12.5, 2.0]);
 }

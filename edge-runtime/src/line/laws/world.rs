@@ -20,7 +20,11 @@ pub(super) struct Trouble {
     /// Shares, from 0 to 1.
     pub(super) lost_frames: f64,
     pub(super) doubled_frames: f64,
+    /// Frames with the time stamp of the one before.
+    pub(super) stale_stamps: f64,
     pub(super) lost_detections: f64,
+    /// Detections that look like two items.
+    pub(super) crowded: f64,
     pub(super) failed_views: f64,
     pub(super) wrong_views: f64,
     /// Largest delays.
@@ -29,6 +33,10 @@ pub(super) struct Trouble {
     /// Smallest distance between items, and the shortest and longest of them.
     pub(super) min_gap_mm: f64,
     pub(super) lengths_mm: (f64, f64),
+    /// Items come in groups, as close together as they may be.
+    pub(super) bursts: bool,
+    /// Now and then the camera gives nothing for a while.
+    pub(super) blindness: bool,
     /// Emergency stops.
     pub(super) stops: bool,
     /// Now and then nothing reaches the line for a while, and then everything at once.
@@ -53,13 +61,17 @@ pub(super) enum BeltMotion {
 pub(super) const NO_TROUBLE: Trouble = Trouble {
     lost_frames: 0.0,
     doubled_frames: 0.0,
+    stale_stamps: 0.0,
     lost_detections: 0.0,
+    crowded: 0.0,
     failed_views: 0.0,
     wrong_views: 0.0,
     frame_delay_us: 6_000,
     score_delay_us: 40_000,
     min_gap_mm: 80.0,
     lengths_mm: (50.0, 170.0),
+    bursts: false,
+    blindness: false,
     stops: false,
     stalls: false,
     stalled_classifier: false,
@@ -76,6 +88,8 @@ const COUNT_US: i64 = 10_000;
 const MM_PER_PULSE: f64 = 0.5;
 const SCALE: f64 = 1.6;
 const VIEW_MM: f64 = 400.0;
+/// After this long without frames the line is told that the camera is lost.
+const LOST_US: i64 = 900_000;
 /// Items are put on the belt here.
 const ENTRY_MM: f64 = -600.0;
 
@@ -168,8 +182,14 @@ pub(super) struct World {
     pulse_offset: i64,
     stuck_at: Option<i64>,
     silent_until_us: i64,
+    blind_until_us: i64,
+    /// Time stamp of the last frame, and when it reaches the line.
+    stamp_us: i64,
+    seen_us: i64,
     /// Nothing reaches the line before this.
     stalled_until_us: i64,
+    /// Items of the group to come.
+    burst: u32,
     pub(super) things: VecDeque<Thing>,
     left: usize,
     due: BTreeMap<(i64, u64), Due>,
@@ -246,7 +266,11 @@ impl World {
             pulse_offset: 0,
             stuck_at: None,
             silent_until_us: 0,
+            blind_until_us: 0,
+            stamp_us: 0,
+            seen_us: 0,
             stalled_until_us: 0,
+            burst: 0,
             things: VecDeque::new(),
             left: things,
             due: BTreeMap::new(),
@@ -348,11 +372,18 @@ impl World {
     fn frame(&mut self, captured_us: i64) {
         self.add(captured_us + FRAME_US, Due::Frame);
         self.place_things(captured_us);
-        if self.chance(self.trouble.lost_frames) {
+        if captured_us < self.blind_until_us || self.chance(self.trouble.lost_frames) {
             return;
         }
         let detections = self.detections(captured_us);
-        let t_us = captured_us + self.rng.random_range(5_000..=self.trouble.frame_delay_us);
+        let delay_us = self.rng.random_range(5_000..=self.trouble.frame_delay_us);
+        // Frames do not overtake each other.
+        let t_us = (captured_us + delay_us).max(self.seen_us);
+        self.seen_us = t_us;
+        if !self.chance(self.trouble.stale_stamps) {
+            self.stamp_us = captured_us;
+        }
+        let captured_us = self.stamp_us;
         let event = Event::Frame {
             t_us,
             captured_us,
@@ -374,12 +405,21 @@ impl World {
             } = self.trouble;
             let rear_mm = self.things.back().map(|t| t.place_mm - t.length_mm / 2.0);
             let length_mm = self.rng.random_range(short..long);
-            let gap_mm = min_gap_mm + self.rng.random_range(0.0..long);
+            let more_mm = match (self.trouble.bursts, self.burst) {
+                (false, _) => self.rng.random_range(0.0..long),
+                (true, 0) => 800.0,
+                (true, _) => 0.0,
+            };
+            let gap_mm = min_gap_mm + more_mm;
             let front_mm = rear_mm.map_or(entry_mm, |rear| (rear - gap_mm).min(entry_mm + 300.0));
             if front_mm < entry_mm {
                 break;
             }
             self.left -= 1;
+            self.burst = match self.burst {
+                0 => self.rng.random_range(1..10),
+                burst => burst - 1,
+            };
             self.outcome.things += 1;
             let thing = Thing {
                 id: self.outcome.things,
@@ -425,24 +465,30 @@ impl World {
                 _ => boxes.push([rear, front, y_mm - 50.0, y_mm + 50.0]),
             }
         }
+        let crowded: Vec<bool> = (0..boxes.len())
+            .map(|_| self.chance(self.trouble.crowded))
+            .collect();
         let rng = &mut self.rng;
         let mut to_px = |mm: f64, size: f64| {
             (mm * SCALE + size / 2.0 + rng.random_range(-1.5..1.5)).clamp(0.0, size) as u32
         };
-        let boxes = boxes.into_iter().map(|[rear, front, low, high]| {
-            let area = PixelBox {
-                x0: to_px(rear, 640.0),
-                x1: to_px(front, 640.0),
-                y0: to_px(low, 480.0),
-                y1: to_px(high, 480.0),
-            };
-            let pixels = (area.x1 - area.x0) * (area.y1 - area.y0);
-            Detection {
-                area,
-                pixels,
-                crowded: false,
-            }
-        });
+        let boxes = boxes
+            .into_iter()
+            .zip(crowded)
+            .map(|([rear, front, low, high], crowded)| {
+                let area = PixelBox {
+                    x0: to_px(rear, 640.0),
+                    x1: to_px(front, 640.0),
+                    y0: to_px(low, 480.0),
+                    y1: to_px(high, 480.0),
+                };
+                let pixels = (area.x1 - area.x0) * (area.y1 - area.y0);
+                Detection {
+                    area,
+                    pixels,
+                    crowded,
+                }
+            });
         boxes.filter(|d| d.pixels > 0).collect()
     }
 
@@ -511,7 +557,7 @@ impl World {
         let wait_us = self.rng.random_range(1_000_000..8_000_000);
         self.add(t_us + wait_us, Due::Mischief);
         let long_us = self.rng.random_range(100_000..1_500_000);
-        match self.rng.random_range(0..5) {
+        match self.rng.random_range(0..6) {
             0 if self.trouble.stops => {
                 self.tell(Event::Stop { t_us });
                 self.tell(Event::Resume {
@@ -533,7 +579,14 @@ impl World {
                 let turned = (self.belt.travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
                 self.pulse_offset -= turned - self.stuck_at.take().unwrap_or(turned);
             }
-            4 if self.trouble.glitches => {
+            4 if self.trouble.blindness => {
+                self.blind_until_us = t_us + 2 * long_us;
+                if 2 * long_us > LOST_US {
+                    let t_us = t_us + LOST_US;
+                    self.tell(Event::CameraLost { t_us });
+                }
+            }
+            5 if self.trouble.glitches => {
                 let eye = 0;
                 self.tell(Event::Eye {
                     t_us,
