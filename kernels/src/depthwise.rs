@@ -4,6 +4,9 @@
 //! that the window sees to 16 bit, every column together with the next, so that one instruction
 //! multiplies two columns by their weights; rows that windows share are widened once.
 
+#[cfg(target_arch = "aarch64")]
+mod bytes;
+
 use crate::arch::{self, BLOCK, LANES};
 use crate::sliding::Sliding;
 use crate::workers::{Scratch, Workers};
@@ -22,6 +25,9 @@ pub struct Depthwise {
     /// Block after block of channels; in each for every row and pair of columns of the window the
     /// two weights of each channel.
     weights: Vec<i16>,
+    /// Instead of those.
+    #[cfg(target_arch = "aarch64")]
+    bytes: Option<bytes::Bytes>,
 }
 
 impl Depthwise {
@@ -44,10 +50,21 @@ impl Depthwise {
         requantize.check(input.channels)?;
         let mut sliding = Sliding::new(isa, input, window, input_zero_point, requantize, BLOCK)?;
         sliding.check_weights(weights, rows * columns)?;
+        #[cfg(target_arch = "aarch64")]
+        if isa.multiplies_bytes() {
+            let bytes = bytes::Bytes::new(&mut sliding, weights);
+            return Ok(Depthwise {
+                weights: Vec::new(),
+                bytes: Some(bytes),
+                sliding,
+            });
+        }
         in_lanes(&mut sliding.bias);
         in_lanes(&mut sliding.scale);
         Ok(Depthwise {
             weights: pack(weights, input.channels, window.kernel),
+            #[cfg(target_arch = "aarch64")]
+            bytes: None,
             sliding,
         })
     }
@@ -80,6 +97,11 @@ impl Depthwise {
         let chunk = rows * self.sliding.output.width * self.sliding.output.channels;
         workers.for_each_chunk(output, chunk, &|index, out, scratch| {
             for block in 0..self.sliding.input.channels.div_ceil(BLOCK) {
+                #[cfg(target_arch = "aarch64")]
+                if let Some(bytes) = &self.bytes {
+                    bytes.block(&self.sliding, input, index * rows, block, out, scratch);
+                    continue;
+                }
                 self.block(input, index * rows, block, out, scratch);
             }
         });

@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     Neon,
     #[cfg(target_arch = "aarch64")]
     DotProduct,
+    #[cfg(target_arch = "aarch64")]
+    Matrix,
 }
 
 impl Isa {
@@ -45,6 +47,9 @@ impl Isa {
             if std::arch::is_aarch64_feature_detected!("dotprod") {
                 found.push(Isa(Kind::DotProduct));
             }
+            if std::arch::is_aarch64_feature_detected!("i8mm") {
+                found.push(Isa(Kind::Matrix));
+            }
         }
         found
     }
@@ -53,7 +58,7 @@ impl Isa {
     pub(crate) fn multiplies_bytes(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct => true,
+            Kind::Neon | Kind::DotProduct | Kind::Matrix => true,
             _ => false,
         }
     }
@@ -91,6 +96,8 @@ impl fmt::Display for Isa {
             Kind::Neon => "NEON",
             #[cfg(target_arch = "aarch64")]
             Kind::DotProduct => "NEON with dot product",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Matrix => "NEON with i8mm",
         })
     }
 }

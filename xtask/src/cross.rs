@@ -58,7 +58,11 @@ pub(crate) fn build() -> Result<PathBuf, String> {
 }
 
 /// The CPUs that the kernels are tested on, and the instructions that each has.
-const CPUS: [(&str, &str); 2] = [("cortex-a72", "NEON"), ("max", "NEON with dot product")];
+const CPUS: [(&str, &str); 3] = [
+    ("cortex-a72", "NEON"),
+    ("cortex-a76", "NEON with dot product"),
+    ("max", "NEON with i8mm"),
+];
 
 /// Makes sure that programs for the boards run here.
 pub(crate) fn emulator() -> Result<(), String> {
