@@ -10,7 +10,7 @@ mod portable;
 
 use crate::factor::Factor;
 use crate::isa::Kind;
-use crate::{Isa, Range};
+use crate::{Isa, Quantization, Range};
 
 /// Output channels in a panel of packed weights.
 pub(crate) const PANEL: usize = 16;
@@ -358,6 +358,73 @@ pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::vectorized(work) },
         _ => work(),
+    }
+}
+
+/// The first of the sums of `a` and `b`, if there is a loop for them: gives how many. All of one length.
+pub(crate) fn sums(
+    isa: Isa,
+    inputs: [&[u8]; 2],
+    zero_points: [u8; 2],
+    ratios: [f32; 2],
+    range: Range,
+    out: &mut [u8],
+) -> usize {
+    assert!(inputs.iter().all(|input| input.len() == out.len()));
+    match isa.0 {
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
+            neon::sums(inputs, zero_points, ratios, range, out)
+        },
+        _ => {
+            let _ = (zero_points, ratios, range);
+            0
+        }
+    }
+}
+
+/// As [`sums`], of the products.
+pub(crate) fn products(
+    isa: Isa,
+    inputs: [&[u8]; 2],
+    zero_points: [u8; 2],
+    ratio: f32,
+    range: Range,
+    out: &mut [u8],
+) -> usize {
+    assert!(inputs.iter().all(|input| input.len() == out.len()));
+    match isa.0 {
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
+            neon::products(inputs, zero_points, ratio, range, out)
+        },
+        _ => {
+            let _ = (zero_points, ratio, range);
+            0
+        }
+    }
+}
+
+/// As [`sums`], of quantized pixels of three planes: gives how many pixels.
+pub(crate) fn quantize_three(
+    isa: Isa,
+    planes: [&[f32]; 3],
+    quantization: Quantization,
+    out: &mut [u8],
+) -> usize {
+    assert!(planes.iter().all(|plane| 3 * plane.len() == out.len()));
+    match isa.0 {
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
+            neon::quantize_three(planes, quantization, out)
+        },
+        _ => {
+            let _ = quantization;
+            0
+        }
     }
 }
 

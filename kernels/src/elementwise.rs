@@ -16,7 +16,7 @@ fn part(len: usize, step: usize, workers: usize) -> usize {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Add {
     isa: Isa,
-    zero_points: [i32; 2],
+    zero_points: [u8; 2],
     ratios: [f32; 2],
     range: Range,
 }
@@ -32,7 +32,7 @@ impl Add {
     ) -> Result<Add, KernelError> {
         let ratios = inputs.map(|input| input.scale / output_scale);
         ratios.iter().try_for_each(|ratio| check_scale(*ratio))?;
-        let zero_points = inputs.map(|input| input.zero_point.into());
+        let zero_points = inputs.map(|input| input.zero_point);
         Ok(Add {
             isa,
             zero_points,
@@ -51,6 +51,9 @@ impl Add {
         workers.for_each_chunk(output, part, &|index, out, _| {
             let from = index * part;
             let (a, b) = (&a[from..][..out.len()], &b[from..][..out.len()]);
+            let (zero_points, ratios) = (self.zero_points, self.ratios);
+            let done = arch::sums(self.isa, [a, b], zero_points, ratios, self.range, out);
+            let (a, b, out) = (&a[done..], &b[done..], &mut out[done..]);
             arch::vectorized(self.isa, || self.part(a, b, out));
         });
     }
@@ -64,8 +67,8 @@ impl Add {
             ..
         } = *self;
         for ((out, a), b) in output.iter_mut().zip(a).zip(b) {
-            let a = i32::from(*a).wrapping_sub(za) as f32 * ra;
-            let b = i32::from(*b).wrapping_sub(zb) as f32 * rb;
+            let a = i32::from(*a).wrapping_sub(za.into()) as f32 * ra;
+            let b = i32::from(*b).wrapping_sub(zb.into()) as f32 * rb;
             *out = range.round(a + b);
         }
     }
@@ -77,7 +80,7 @@ impl Add {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mul {
     isa: Isa,
-    zero_points: [i32; 2],
+    zero_points: [u8; 2],
     ratio: f32,
     range: Range,
 }
@@ -93,7 +96,7 @@ impl Mul {
     ) -> Result<Mul, KernelError> {
         let ratio = inputs[0].scale * inputs[1].scale / output_scale;
         check_scale(ratio)?;
-        let zero_points = inputs.map(|input| input.zero_point.into());
+        let zero_points = inputs.map(|input| input.zero_point);
         Ok(Mul {
             isa,
             zero_points,
@@ -112,11 +115,13 @@ impl Mul {
         let part = part(output.len(), b.len(), workers.count());
         workers.for_each_chunk(output, part, &|index, out, _| {
             let a = &a[index * part..][..out.len()];
-            arch::vectorized(self.isa, || {
-                for (a, out) in a.chunks(b.len()).zip(out.chunks_mut(b.len())) {
-                    self.part(a, b, out);
-                }
-            });
+            for (a, out) in a.chunks(b.len()).zip(out.chunks_mut(b.len())) {
+                let (zero_points, ratio) = (self.zero_points, self.ratio);
+                let b = &b[..out.len()];
+                let done = arch::products(self.isa, [a, b], zero_points, ratio, self.range, out);
+                let (a, b, out) = (&a[done..], &b[done..], &mut out[done..]);
+                arch::vectorized(self.isa, || self.part(a, b, out));
+            }
         });
     }
 
@@ -130,8 +135,8 @@ impl Mul {
         } = *self;
         for ((out, a), b) in output.iter_mut().zip(a).zip(b) {
             let (a, b) = (
-                i32::from(*a).wrapping_sub(za),
-                i32::from(*b).wrapping_sub(zb),
+                i32::from(*a).wrapping_sub(za.into()),
+                i32::from(*b).wrapping_sub(zb.into()),
             );
             let product = a.wrapping_mul(b);
             *out = range.round(product as f32 * ratio);

@@ -37,9 +37,17 @@ pub fn quantize_planes(
     let pixels = values.len() / channels;
     let part = pixels.div_ceil(workers.count()).next_multiple_of(PART);
     workers.for_each_chunk(output, part * channels, &|index, out, _| {
+        let from = index * part;
+        let count = out.len() / channels;
+        let mut done = 0;
+        if channels == 3 {
+            let plane = |channel: usize| &values[channel * pixels + from..][..count];
+            done = arch::quantize_three(isa, [plane(0), plane(1), plane(2)], quantization, out);
+        }
+        let (from, out) = (from + done, &mut out[done * channels..]);
         arch::vectorized(isa, || {
             for (chunk, out) in out.chunks_mut(PART * channels).enumerate() {
-                let first = index * part + chunk * PART;
+                let first = from + chunk * PART;
                 let count = out.len() / channels;
                 for channel in 0..channels {
                     let values = &values[channel * pixels + first..][..count];

@@ -2,6 +2,7 @@
 
 mod depthwise;
 mod products;
+mod values;
 
 use std::arch::aarch64::*;
 
@@ -10,6 +11,7 @@ use crate::Range;
 pub(super) use depthwise::{byte_plane, byte_row};
 use products::{Dot, Matrix, Mull, tiles};
 pub(super) use products::{dot_alone, interleave, matrix_alone, mull_alone};
+pub(super) use values::{products, quantize_three, sums};
 
 /// # Safety
 /// The CPU has NEON, and lengths are as `super::check` holds them.
@@ -60,13 +62,22 @@ unsafe fn bytes(sums: [int32x4_t; 4], scale: *const f32, range: Range) -> uint8x
     unsafe {
         let rounded = |index: usize| {
             let scale = vld1q_f32(scale.add(index.wrapping_mul(4)));
-            // Both conversions saturate.
-            vqmovn_s32(vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[index]), scale)))
+            vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[index]), scale))
         };
+        saturated([rounded(0), rounded(1), rounded(2), rounded(3)], range)
+    }
+}
+
+/// Rounded values plus the zero point, saturated to the range.
+#[inline(always)]
+unsafe fn saturated(rounded: [int32x4_t; 4], range: Range) -> uint8x16_t {
+    // SAFETY: every CPU that this runs on has NEON.
+    unsafe {
         let zero_point = vdupq_n_s16(range.zero_point.into());
-        let low = vqaddq_s16(vcombine_s16(rounded(0), rounded(1)), zero_point);
-        let high = vqaddq_s16(vcombine_s16(rounded(2), rounded(3)), zero_point);
-        let bytes = vcombine_u8(vqmovun_s16(low), vqmovun_s16(high));
+        let words = |low, high| vqaddq_s16(vqmovn_high_s32(vqmovn_s32(low), high), zero_point);
+        let low = words(rounded[0], rounded[1]);
+        let high = words(rounded[2], rounded[3]);
+        let bytes = vqmovun_high_s16(vqmovun_s16(low), high);
         vminq_u8(
             vmaxq_u8(bytes, vdupq_n_u8(range.min)),
             vdupq_n_u8(range.max),

@@ -1,0 +1,132 @@
+//! Layers that take each value by itself.
+
+use std::arch::aarch64::*;
+
+use super::saturated;
+use crate::{Quantization, Range};
+
+/// Pixels of three channels: 16 of each plane at a time; gives how many it took.
+///
+/// # Safety
+/// The CPU has NEON; the planes have as many values as `out` has pixels.
+pub(in crate::arch) unsafe fn quantize_three(
+    planes: [&[f32]; 3],
+    quantization: Quantization,
+    out: &mut [u8],
+) -> usize {
+    let (pixels, _) = out.as_chunks_mut::<48>();
+    // SAFETY: the contract; 16 values are read and 48 bytes written for each chunk.
+    unsafe {
+        let scale = vdupq_n_f32(quantization.scale);
+        let range = Range::full(quantization.zero_point);
+        for (index, pixels) in pixels.iter_mut().enumerate() {
+            let plane = |plane: &[f32]| {
+                let from = plane.as_ptr().add(index.wrapping_mul(16));
+                let four =
+                    |at: usize| vcvtnq_s32_f32(vdivq_f32(vld1q_f32(from.add(4 * at)), scale));
+                saturated([four(0), four(1), four(2), four(3)], range)
+            };
+            let three = uint8x16x3_t(plane(planes[0]), plane(planes[1]), plane(planes[2]));
+            vst3q_u8(pixels.as_mut_ptr(), three);
+        }
+    }
+    out.len() / 48 * 16
+}
+
+/// Products of 16 values at a time; gives how many it took.
+///
+/// # Safety
+/// The CPU has NEON; `a` and `b` are as long as `out`.
+pub(in crate::arch) unsafe fn products(
+    [a, b]: [&[u8]; 2],
+    zero_points: [u8; 2],
+    ratio: f32,
+    range: Range,
+    out: &mut [u8],
+) -> usize {
+    let (chunks, _) = out.as_chunks_mut::<16>();
+    // SAFETY: the contract; 16 bytes are read and written for each chunk.
+    unsafe {
+        let zero_points = zero_points.map(|zero_point| vdup_n_u8(zero_point));
+        let ratio = vdupq_n_f32(ratio);
+        for (index, out) in chunks.iter_mut().enumerate() {
+            let at = index.wrapping_mul(16);
+            let a = words(vld1q_u8(a.as_ptr().add(at)), zero_points[0]);
+            let b = words(vld1q_u8(b.as_ptr().add(at)), zero_points[1]);
+            let low = |at: usize| vmull_s16(vget_low_s16(a[at]), vget_low_s16(b[at]));
+            let high = |at: usize| vmull_high_s16(a[at], b[at]);
+            let round = |sum| vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), ratio));
+            let rounded = [round(low(0)), round(high(0)), round(low(1)), round(high(1))];
+            vst1q_u8(out.as_mut_ptr(), saturated(rounded, range));
+        }
+    }
+    out.len() / 16 * 16
+}
+
+/// Sums of 16 values at a time; gives how many it took.
+///
+/// # Safety
+/// The CPU has NEON; `a` and `b` are as long as `out`.
+pub(in crate::arch) unsafe fn sums(
+    [a, b]: [&[u8]; 2],
+    zero_points: [u8; 2],
+    ratios: [f32; 2],
+    range: Range,
+    out: &mut [u8],
+) -> usize {
+    let (chunks, _) = out.as_chunks_mut::<16>();
+    // SAFETY: the contract; 16 bytes are read and written for each chunk.
+    unsafe {
+        let zero_points = zero_points.map(|zero_point| vdup_n_u8(zero_point));
+        let ratios = ratios.map(|ratio| vdupq_n_f32(ratio));
+        for (index, out) in chunks.iter_mut().enumerate() {
+            let at = index.wrapping_mul(16);
+            let a = floats(
+                words(vld1q_u8(a.as_ptr().add(at)), zero_points[0]),
+                ratios[0],
+            );
+            let b = floats(
+                words(vld1q_u8(b.as_ptr().add(at)), zero_points[1]),
+                ratios[1],
+            );
+            let four = |at: usize| round(vaddq_f32(a[at], b[at]));
+            vst1q_u8(
+                out.as_mut_ptr(),
+                saturated([four(0), four(1), four(2), four(3)], range),
+            );
+        }
+    }
+    out.len() / 16 * 16
+}
+
+/// Rounded half to even; what is not a number becomes a small one, as in [`Range::round`].
+#[inline(always)]
+unsafe fn round(values: float32x4_t) -> int32x4_t {
+    // SAFETY: every CPU that this runs on has NEON.
+    unsafe { vcvtnq_s32_f32(vmaxnmq_f32(values, vdupq_n_f32(-1024.0))) }
+}
+
+/// Bytes less the zero point.
+#[inline(always)]
+unsafe fn words(bytes: uint8x16_t, zero_point: uint8x8_t) -> [int16x8_t; 2] {
+    // SAFETY: every CPU that this runs on has NEON.
+    unsafe {
+        [vget_low_u8(bytes), vget_high_u8(bytes)]
+            .map(|half| vreinterpretq_s16_u16(vsubl_u8(half, zero_point)))
+    }
+}
+
+/// Words times the ratio.
+#[inline(always)]
+unsafe fn floats([low, high]: [int16x8_t; 2], ratio: float32x4_t) -> [float32x4_t; 4] {
+    // SAFETY: as for `words`.
+    unsafe {
+        [
+            vmovl_s16(vget_low_s16(low)),
+            vmovl_high_s16(low),
+            vmovl_s16(vget_low_s16(high)),
+            vmovl_high_s16(high),
+        ]
+        .map(|four| vmulq_f32(vcvtq_f32_s32(four), ratio))
+    }
+}
