@@ -22,6 +22,7 @@
 
 mod arch;
 mod conv;
+pub mod cores;
 mod depthwise;
 mod elementwise;
 mod factor;
