@@ -5,6 +5,7 @@
 mod bench;
 mod cross;
 mod debian;
+mod emulated;
 mod install;
 mod stage;
 mod vm;
@@ -31,6 +32,9 @@ Commands:
   vm-test         Run edge-runtime with the kernel's test camera and GPIO chip in a virtual machine
   bench inference Time networks in our engine and in ONNX Runtime, LiteRT and OpenVINO, side by side.
                   --quick takes 3 minutes, --json FILE writes the figures, --help lists the rest
+  bench instructions
+                  Count the instructions that our engine, ONNX Runtime and LiteRT take on emulated
+                  ARM CPUs, whose speed nothing here can tell
   lint            clippy with warnings denied, rustfmt, cargo deny
   bundle [DIR]    Train the bundle in models/bundles again from drawn items (minutes)
   help            This text
