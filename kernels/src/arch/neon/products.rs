@@ -310,7 +310,7 @@ unsafe fn matrix<const PAIRS: usize>(
         // Two channels of the first row, and the same of the second.
         let twice = |index: usize| {
             let half = bias[index / 2];
-            let twice = if index % 2 == 0 {
+            let twice = if index.is_multiple_of(2) {
                 vzip1q_s64(half, half)
             } else {
                 vzip2q_s64(half, half)
