@@ -1,6 +1,7 @@
 //! NEON, with and without the dot product of bytes and products of matrices of bytes.
 
 mod depthwise;
+mod matrix;
 mod products;
 mod values;
 
@@ -9,8 +10,10 @@ use std::arch::aarch64::*;
 use super::{PANEL, Panel, Rows};
 use crate::Range;
 pub(super) use depthwise::{byte_plane, byte_row};
-use products::{Dot, Matrix, Mull, tiles};
-pub(super) use products::{dot_alone, interleave, matrix_alone, mull_alone};
+use matrix::Matrix;
+pub(super) use matrix::{interleave, matrix_alone};
+use products::{Dot, Mull, tiles};
+pub(super) use products::{dot_alone, mull_alone};
 pub(super) use values::{products, quantize_three, sums};
 
 /// # Safety
