@@ -114,6 +114,12 @@ pub enum Problem {
     /// A route or the reject entry names a gate that is not there.
     #[error("`{0}` is no gate of this board (write \"pass through\" for the end of the belt)")]
     UnknownGate(String),
+    /// A route for what the bundle does not know.
+    #[error(
+        "there is a route for {0:?}, which is neither a category of the bundle nor one of its items: write its own \
+         under [routes] ({1}; or CATEGORY/ITEM for a single item)"
+    )]
+    UnknownCategory(String, String),
     /// The decision line is out of the camera's view.
     #[error(
         "`decision_mm` is {decision_mm}, but the view ends at {end_mm} mm on both sides of its centre"

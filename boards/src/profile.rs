@@ -174,20 +174,50 @@ pub enum Destination {
     PassThrough,
 }
 
+/// What routes may be for: the categories of a bundle, and its items.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Names of categories.
+    pub categories: Vec<String>,
+    /// Items, as CATEGORY/ITEM.
+    pub items: Vec<String>,
+}
+
+impl Known {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let mut names = self.categories.iter().chain(&self.items);
+        names.any(|n| n == name)
+    }
+}
+
+fn read(path: &Path) -> Result<(String, String), ProfileError> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((file, text)),
+        Err(error) => Err(ProfileError::Unreadable {
+            file,
+            message: error.to_string(),
+        }),
+    }
+}
+
 impl Profile {
     /// Reads the profile in a file.
     ///
     /// # Errors
     /// [`ProfileError::Unreadable`], or [`ProfileError::Invalid`] with all faults.
     pub fn open(path: &Path) -> Result<Self, ProfileError> {
-        let file = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::from_toml(&file, &text),
-            Err(error) => Err(ProfileError::Unreadable {
-                file,
-                message: error.to_string(),
-            }),
-        }
+        let (file, text) = read(path)?;
+        Self::from_toml(&file, &text)
+    }
+
+    /// As [`Profile::open`], with routes only for these categories and items.
+    ///
+    /// # Errors
+    /// As there; a route for anything else is a fault too.
+    pub fn open_for(path: &Path, known: &Known) -> Result<Self, ProfileError> {
+        let (file, text) = read(path)?;
+        Self::parse(&file, &text, Some(known))
     }
 
     /// Reads the profile in `text`; `file` is how errors name it.
@@ -195,8 +225,13 @@ impl Profile {
     /// # Errors
     /// [`ProfileError::Invalid`] with all faults.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, ProfileError> {
+        Self::parse(file, text, None)
+    }
+
+    fn parse(file: &str, text: &str, known: Option<&Known>) -> Result<Self, ProfileError> {
         let mut faults = Faults::new(text);
-        let profile = RawProfile::read(text, &mut faults).and_then(|raw| resolve(raw, &mut faults));
+        let raw = RawProfile::read(text, &mut faults);
+        let profile = raw.and_then(|raw| resolve(raw, known, &mut faults));
         let faults = faults.into_sorted();
         match profile {
             Some(profile) if faults.is_empty() => Ok(profile),

@@ -157,7 +157,7 @@ fn camera(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawCamera {
         device: section.string("device", faults),
         width_px: section.number("width_px", (16.0, 16_384.0), faults),
         height_px: section.number("height_px", (16.0, 16_384.0), faults),
-        rate_hz: section.number("rate_hz", (1.0, 1_000.0), faults),
+        rate_hz: section.number("rate_hz", (2.0, 1_000.0), faults),
         view_mm: section.array("view_mm", MM, faults),
         max_loss_ms: section.number_or("max_loss_ms", 5_000.0, (1_000.0, 600_000.0), faults),
         min_sharpness: section.number_or("min_sharpness", 0.3, (0.0, 1.0), faults),

@@ -3,7 +3,7 @@
 use crate::error::Problem;
 use crate::gate::{Drive, Gate, GpioLine, Pin, PwmChannel};
 use crate::profile::{
-    Belt, Camera, Destination, Detection, Encoder, MotionSource, PhotoEye, Profile,
+    Belt, Camera, Destination, Detection, Encoder, Known, MotionSource, PhotoEye, Profile,
 };
 use crate::raw::{
     RawDetection, RawDrive, RawEncoder, RawGate, RawPhotoEye, RawPin, RawProfile, RawPwm,
@@ -13,7 +13,11 @@ use std::collections::BTreeMap;
 
 const PASS_THROUGH: &str = "pass through";
 
-pub(crate) fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profile> {
+pub(crate) fn resolve(
+    raw: RawProfile,
+    known: Option<&Known>,
+    faults: &mut Faults<'_>,
+) -> Option<Profile> {
     let mut lines = Lines::default();
     let gates: Vec<Option<Gate>> = raw
         .gates
@@ -43,6 +47,12 @@ pub(crate) fn resolve(raw: RawProfile, faults: &mut Faults<'_>) -> Option<Profil
         .map(|(index, gate)| (gate.name.as_str(), index))
         .collect();
     let reject = raw.reject.and_then(|f| destination(&f, &names, faults));
+    for (name, field) in &raw.routes {
+        if let Some(known) = known.filter(|k| !k.has(name)) {
+            let problem = Problem::UnknownCategory(name.clone(), known.categories.join(", "));
+            faults.add(field.line, problem);
+        }
+    }
     let routes: Vec<(String, Option<Destination>)> = raw
         .routes
         .iter()

@@ -2,15 +2,19 @@
 
 use crate::actuate::gpio::{find, not_found};
 use crate::actuate::pwm;
+use crate::capture::cameras;
 use crate::capture::convert::{self, Pixels};
+use crate::capture::rate::LEAST_SHARE;
 use crate::capture::v4l2::{Stamp, V4l2Camera};
 use crate::capture::{Frame, FrameSource};
 use crate::clock::Clock;
 use crate::line::Event;
 use crate::line::geometry::PixelBox;
+use crate::line::route;
 use crate::recognise::quality::Quality;
-use crate::run::say;
+use crate::run::{open_bundle, say};
 use crate::runtime::realtime;
+use crate::timing::{Histogram, Percentiles};
 use anyhow::bail;
 use boards::{Camera, Drive, GpioLine, Profile, SIMULATED};
 use gpiocdev::chip::{Chip, chips};
@@ -27,12 +31,18 @@ pub(crate) struct Args {
     /// The board profile: what is wired where
     #[arg(long, value_name = "FILE")]
     board: PathBuf,
+    /// Check the board's routes against this bundle too
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
 }
 
 /// How long the camera is watched.
 const WATCH: Duration = Duration::from_secs(2);
-/// Less than this share of the rate that the board asks for is a fault.
-const RATE_SHARE: f64 = 0.8;
+
+/// So many sleeps of such a length show how exact the clock is; a median above this is too coarse.
+const WAKINGS: u32 = 200;
+const WAKING_US: i64 = 1_000;
+const SLOPPY_MS: f64 = 2.0;
 
 /// What was found, said as it is found.
 #[derive(Default)]
@@ -56,9 +66,16 @@ impl Report {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let board = Profile::open(&args.board)?;
+    let board = match &args.bundle {
+        None => Profile::open(&args.board)?,
+        Some(bundle) => {
+            let labels = open_bundle(bundle)?.manifest.labels;
+            Profile::open_for(&args.board, &route::known(&labels))?
+        }
+    };
     let mut report = Report::default();
     report.good(&format!("board {}: {}", board.name(), args.board.display()));
+    all_cameras(&report);
     camera(&board, &mut report);
     lines(&board, &mut report);
     stop_input(&board, &mut report);
@@ -68,6 +85,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         0 => Ok(()),
         1 => bail!("{}: 1 fault", args.board.display()),
         n => bail!("{}: {n} faults", args.board.display()),
+    }
+}
+
+/// Every camera of the machine, so that one can be chosen for the board file.
+fn all_cameras(report: &Report) {
+    for camera in cameras::found() {
+        let path = camera.path.display();
+        match camera.says {
+            Ok((card, formats)) => {
+                let names = camera.stable.iter().map(|link| link.display().to_string());
+                let names = names.collect::<Vec<_>>().join(", ");
+                let names = Some(names).filter(|n| !n.is_empty());
+                report.good(&format!(
+                    "camera at {path}: {card}; formats {}; stable names: {}",
+                    formats.join(", "),
+                    names.as_deref().unwrap_or("none")
+                ));
+            }
+            Err(error) => report.note(&format!(
+                "{path}: {error}; members of its group may open it (`ls -l`, then `usermod -aG`)"
+            )),
+        }
     }
 }
 
@@ -108,7 +147,7 @@ fn camera(board: &Profile, report: &mut Report) {
         "camera {}: {}x{} {format:?}, {rate_hz:.1} frames/s, {lost} lost",
         wanted.device, wanted.width_px, wanted.height_px
     );
-    if rate_hz < wanted.rate_hz * RATE_SHARE {
+    if rate_hz < wanted.rate_hz * LEAST_SHARE {
         return report.fault(&format!(
             "{what}; the board asks for {}: more light (or a shorter exposure under \
              [camera.controls]), a faster port, or a smaller picture",
@@ -246,10 +285,15 @@ fn stop_input(board: &Profile, report: &mut Report) {
 }
 
 fn machine(report: &mut Report) {
-    let tried = std::thread::spawn(|| realtime::enter(realtime::GATES)).join();
-    match tried {
-        Ok(Ok(())) => report.good("the gates' thread may have real-time priority"),
-        Ok(Err(message)) => report.note(&message),
+    let gates = std::thread::spawn(|| (realtime::enter(realtime::GATES), wakings())).join();
+    match gates {
+        Ok((allowed, wakings)) => {
+            match allowed {
+                Ok(()) => report.good("the gates' thread may have real-time priority"),
+                Err(message) => report.note(&message),
+            }
+            clock(&wakings, report);
+        }
         Err(_) => report.note("real-time priority could not be tried"),
     }
     match realtime::lock_memory() {
@@ -258,6 +302,32 @@ fn machine(report: &mut Report) {
     }
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     report.good(&format!("{threads} CPUs; {}", cpu_features()));
+}
+
+/// By how much a thread like the gates' wakes up late.
+fn wakings() -> Percentiles {
+    let mut late = Histogram::default();
+    let mut next_us = Clock::Monotonic.now_us();
+    for _ in 0..WAKINGS {
+        next_us += WAKING_US;
+        realtime::sleep_until_us(next_us);
+        late.add(Clock::Monotonic.now_us() - next_us);
+    }
+    late.percentiles()
+}
+
+fn clock(late: &Percentiles, report: &Report) {
+    let what = format!(
+        "the clock: a thread that sleeps until an instant wakes {:.3} ms (p50), {:.3} ms (max) after it",
+        late.p50, late.max
+    );
+    if late.p50 > SLOPPY_MS {
+        report.note(&format!(
+            "{what}: the kernel has no fine timers (CONFIG_HIGH_RES_TIMERS), or others keep the processor"
+        ));
+    } else {
+        report.good(&what);
+    }
 }
 
 /// How long it takes to make a picture of the board's size RGB, from every format.

@@ -143,6 +143,7 @@ fn fire(
     })?;
     let mut timing = Timing::default();
     moved.try_iter().for_each(|movement| timing.add(&movement));
+    timing.left_out = switchboard.left_out();
     say(&format!("\n{}", timing.text()));
     Ok(())
 }

@@ -12,6 +12,9 @@ pub(crate) trait Observer: Send {
     /// A gate was switched.
     fn switched(&mut self, movement: &Movement);
 
+    /// So many firings were over before the gates' thread came to them, and were left out.
+    fn left_out(&mut self, firings: u64);
+
     /// A view was classified in so much time.
     fn computed(&mut self, took_us: i64);
 

@@ -3,6 +3,7 @@
 use crate::journal::{Ending, Reader, Record};
 use crate::line::{Command, End, Event, Line, Reason};
 use crate::run::say;
+use crate::timing::Timing;
 use anyhow::{Context, bail};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -51,6 +52,9 @@ struct Summary {
     endings: Vec<String>,
     differences: u64,
     first_difference: Option<String>,
+    /// How exactly the gates were moved, where that was written down.
+    #[serde(skip)]
+    timing: Timing,
     #[serde(skip)]
     span_us: Option<(i64, i64)>,
 }
@@ -139,6 +143,12 @@ fn replay(file: &Path, print: bool, summary: &mut Summary) -> anyhow::Result<()>
                     );
                 }
                 expected = Some((at, event, today));
+            }
+            Some(Record::Moved(movement)) => {
+                if print {
+                    print_line("moved", at, &movement);
+                }
+                summary.timing.add(&movement);
             }
             Some(Record::Commands(_)) => {}
         }
@@ -242,12 +252,16 @@ impl Summary {
                 self.lost_events
             );
         }
+        text += &self.timing.text();
         for ending in &self.endings {
             let _ = writeln!(text, "{ending}");
         }
-        if self.differences == 0 {
+        if self.differences == 0 && self.events > 0 {
             let _ = writeln!(text, "the same commands today, byte for byte");
         }
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

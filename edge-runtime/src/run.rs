@@ -105,6 +105,10 @@ impl Observer for Journal {
         self.timing.add(movement);
     }
 
+    fn left_out(&mut self, firings: u64) {
+        self.timing.left_out += firings;
+    }
+
     fn computed(&mut self, _: i64) {}
 
     fn framed(&mut self, dropped: u64) {
@@ -155,12 +159,11 @@ pub(crate) struct Plan {
 
 /// Reads what the command names.
 pub(crate) fn plan(args: &Args) -> anyhow::Result<Plan> {
-    let board = Profile::open(&args.board)?;
     let bundle = open_bundle(&args.bundle)?;
     let manifest = &bundle.manifest;
     let labels = &manifest.labels;
-    let routes = Routes::new(&board, labels, &manifest.reject_thresholds)
-        .with_context(|| args.board.display().to_string())?;
+    let board = Profile::open_for(&args.board, &route::known(labels))?;
+    let routes = Routes::new(&board, labels, &manifest.reject_thresholds);
     let items = (0..labels.len()).map(|item| labels.path(item));
     let own = items.filter(|path| board.route(path).is_some());
     for name in labels.categories().iter().cloned().chain(own) {

@@ -74,8 +74,9 @@ const TICK: Duration = Duration::from_millis(5);
 const SENSE: Duration = Duration::from_millis(50);
 /// The detector's thread looks up this often even if no frame comes.
 const IDLE: Duration = Duration::from_millis(100);
-/// Without a frame for this long the camera counts as lost.
-const CAMERA_TIMEOUT_US: i64 = 1_000_000;
+/// Without a frame for this long the camera counts as lost: with the wait for a frame, within a second.
+const CAMERA_TIMEOUT_US: i64 = 900_000;
+const FRAME_WAIT: Duration = Duration::from_millis(100);
 /// Views that wait to be classified or are being classified.
 const VIEWS: usize = 2;
 /// Frames in use at the same time at the most: one being taken, one waiting, one being looked at, one
@@ -219,6 +220,7 @@ impl Runtime<'_> {
                 classifier_thread.join().map(Ok),
                 line_thread.join(),
             ];
+            tell(observer, |o| o.left_out(switchboard.left_out()));
             watch.ended();
             watch_thread.thread().unpark();
             results.push(watch_thread.join());
@@ -267,7 +269,6 @@ struct Camera<'a> {
 
 impl Camera<'_> {
     fn run(&self, source: &mut dyn FrameSource, watch: &Watch<'_>) -> anyhow::Result<()> {
-        let timeout = Duration::from_millis(100);
         let mut last_us = self.clock.now_us();
         let (mut lost, mut halted) = (false, true);
         let (mut first, mut next_sequence) = (true, 0);
@@ -276,7 +277,7 @@ impl Camera<'_> {
             let Some(writable) = Arc::get_mut(&mut frame) else {
                 bail!("a spare frame is in use");
             };
-            match source.next_frame(writable, timeout) {
+            match source.next_frame(writable, FRAME_WAIT) {
                 Ok(()) => {
                     (last_us, lost) = (self.clock.now_us(), false);
                     // A camera that was opened again counts from the start.
@@ -392,7 +393,10 @@ impl LineLoop<'_> {
             });
             line.handle(&event, &mut commands);
             tell(self.observer, |o| {
-                self.moved.try_iter().for_each(|m| o.switched(&m));
+                for movement in self.moved.try_iter() {
+                    line.moved(&movement);
+                    o.switched(&movement);
+                }
                 commands.iter().for_each(|c| o.commanded(c));
             });
             for command in commands.drain(..) {

@@ -8,8 +8,8 @@
 //! A slow client holds up a connection's thread, never a worker. Where there are too many connections
 //! or the queue is full, the answer is 503 at once. A connection serves one request.
 
-mod http;
-mod multipart;
+pub(crate) mod http;
+pub(crate) mod multipart;
 #[cfg(test)]
 mod tests;
 

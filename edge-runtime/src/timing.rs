@@ -1,10 +1,10 @@
 //! How exactly the gates move.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
 /// One switching of a gate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Movement {
     pub(crate) gate: usize,
     pub(crate) on: bool,
@@ -16,7 +16,7 @@ pub(crate) struct Movement {
 }
 
 /// Times from 0 to 20 ms, to the microsecond, in memory that does not grow.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Histogram {
     counts: Vec<u32>,
     count: u64,
@@ -110,12 +110,14 @@ impl Histogram {
 }
 
 /// The timing of all gates' movements.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Timing {
     /// Between the planned and the actual instant.
     pub(crate) error: Histogram,
     /// Between setting an output and having read it back.
     pub(crate) read_back: Histogram,
+    /// Firings that were over before they could begin.
+    pub(crate) left_out: u64,
 }
 
 impl Timing {
@@ -129,13 +131,19 @@ impl Timing {
     /// Histogram and percentiles; empty without a movement.
     pub(crate) fn text(&self) -> String {
         let (count, error) = (self.error.count, self.error.percentiles());
-        if count == 0 {
+        if count == 0 && self.left_out == 0 {
             return String::new();
         }
         let read_back = self.read_back.percentiles();
+        let left_out = match self.left_out {
+            0 => String::new(),
+            n => format!(
+                "{n} firings were left out: their time was over when the gates' thread came to them\n"
+            ),
+        };
         format!(
             "gate movements: {count}, actual less planned time\n{}  p50 {:.3}, p99 {:.3}, max {:.3} ms; \
-             read back as set after {:.3} ms (p50), {:.3} ms (max)\n",
+             read back as set after {:.3} ms (p50), {:.3} ms (max)\n{left_out}",
             self.error.picture(),
             error.p50,
             error.p99,

@@ -130,7 +130,12 @@ impl Augmentation {
         }
         self.reorder(square, side, out);
         if self.rotation_degrees != 0.0 {
-            effects::rotate(out, side, self.rotation_degrees, spec.fill);
+            // The corners that come in are of the belt's colour where there is one.
+            let fill = match self.belt {
+                Some(_) => [out[0], out[1], out[2]],
+                None => spec.fill,
+            };
+            effects::rotate(out, side, self.rotation_degrees, fill);
         }
         if self.colour != [1.0; 3] {
             effects::recolour(out, self.colour);

@@ -66,13 +66,13 @@ pub(crate) fn calibration_error(scores: &[Vec<f32>], items: &[usize]) -> f64 {
     sum / scores.len().max(1) as f64
 }
 
-/// For every category the lowest threshold of its score, at least `floor`, with which at least the part
-/// `purity` of what is accepted as this category is of it; 1 where none of these photos allow that.
+/// For every category the lowest threshold of its score, at least `floor`, with which at least its part
+/// in `purity` of what is accepted as this category is of it; 1 where none of these photos allow that.
 pub(crate) fn thresholds(
     scores: &[Vec<f32>],
     items: &[usize],
     labels: &LabelSet,
-    purity: f64,
+    purity: &[f64],
     floor: f32,
 ) -> Vec<f32> {
     let mut decided: Vec<Vec<(f32, bool)>> = vec![Vec::new(); labels.categories().len()];
@@ -82,7 +82,7 @@ pub(crate) fn thresholds(
         let right = category == labels.category_of(item);
         decided[category].push((sums[category], right));
     }
-    let lowest = |mut photos: Vec<(f32, bool)>| {
+    let lowest = |(mut photos, &purity): (Vec<(f32, bool)>, &f64)| {
         photos.retain(|(score, _)| *score >= floor);
         if photos.is_empty() {
             return floor;
@@ -102,7 +102,7 @@ pub(crate) fn thresholds(
         }
         threshold
     };
-    decided.into_iter().map(lowest).collect()
+    decided.into_iter().zip(purity).map(lowest).collect()
 }
 
 /// The summed scores of every category's items, as the sorting program decides.
@@ -180,7 +180,7 @@ mod tests {
                 .map(|(x, y, _)| vec![x * y, x * (1.0 - y), 1.0 - x])
                 .collect();
             let items: Vec<usize> = rows.iter().map(|row| row.2).collect();
-            let thresholds = thresholds(&scores, &items, &labels, purity, 0.5);
+            let thresholds = thresholds(&scores, &items, &labels, &[purity; 2], 0.5);
             for (category, threshold) in thresholds.into_iter().enumerate() {
                 prop_assert!((0.5..=1.0).contains(&threshold));
                 let accepted: Vec<bool> = scores

@@ -1,9 +1,11 @@
-//! Line charts, as SVG or as pixels.
+//! Charts: lines as SVG or as pixels, and [`bars`].
 
+mod bars;
 mod png;
 
 use std::fmt::Write;
 
+pub(crate) use bars::{Series, bars};
 pub(crate) use png::png;
 
 /// One line of a chart.
@@ -16,7 +18,7 @@ pub(crate) struct Line {
 /// Width and height of a chart in pixels.
 const SIZE: [f64; 2] = [720.0, 320.0];
 /// Room around the lines: left, top, right, bottom.
-const ROOM: [f64; 4] = [70.0, 30.0, 20.0, 45.0];
+const ROOM: [f64; 4] = [80.0, 30.0, 20.0, 45.0];
 const COLOURS: [&str; 6] = [
     "#1f6fb4", "#d1600e", "#2e8b3d", "#b3261e", "#6d4fa3", "#7a5c3e",
 ];
@@ -51,12 +53,19 @@ impl Layout {
     fn y(&self, value: f64) -> f64 {
         SIZE[1] - ROOM[3] - part(value, self.y_range) * (SIZE[1] - ROOM[1] - ROOM[3])
     }
+}
 
-    /// The values at which the axes have numbers, across and up.
-    fn ticks(&self) -> impl Iterator<Item = [f64; 2]> {
-        let at = |[low, high]: [f64; 2], step: u8| low + (high - low) * f64::from(step) / 4.0;
-        (0..=4).map(move |step| [at(self.x_range, step), at(self.y_range, step)])
-    }
+/// Round numbers in a range, at most seven of them.
+fn ticks([low, high]: [f64; 2]) -> Vec<f64> {
+    let rough = (high - low) / 6.0;
+    let power = 10f64.powf(rough.log10().floor());
+    let wide_enough = |times: &&f64| *times * power >= rough * (1.0 - 1e-9);
+    let step = power * [1.0, 2.0, 5.0].iter().find(wide_enough).unwrap_or(&10.0);
+    let [first, last] = [
+        (low / step - 1e-6).ceil() as i64,
+        (high / step + 1e-6).floor() as i64,
+    ];
+    (first..=last).map(|n| n as f64 * step).collect()
 }
 
 fn part(value: f64, [low, high]: [f64; 2]) -> f64 {
@@ -65,7 +74,19 @@ fn part(value: f64, [low, high]: [f64; 2]) -> f64 {
 
 /// The chart as SVG.
 pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
-    let layout = Layout::new(lines);
+    draw(x_name, y_name, lines, &Layout::new(lines))
+}
+
+/// The chart as SVG, with this part of the y axis.
+pub(crate) fn svg_between(x_name: &str, y_name: &str, lines: &[Line], y_range: [f64; 2]) -> String {
+    let layout = Layout {
+        y_range,
+        ..Layout::new(lines)
+    };
+    draw(x_name, y_name, lines, &layout)
+}
+
+fn draw(x_name: &str, y_name: &str, lines: &[Line], layout: &Layout) -> String {
     let x = |value| layout.x(value);
     let y = |value| layout.y(value);
     let mut svg = format!(
@@ -76,8 +97,8 @@ pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
     let mut add = |text: String| {
         let _ = writeln!(svg, "{text}");
     };
-    for [across, up] in layout.ticks() {
-        let [left, right] = layout.x_range.map(x);
+    let [left, right] = layout.x_range.map(x);
+    for up in ticks(layout.y_range) {
         add(format!(
             "<path d=\"M{left:.1} {height:.1}H{right:.1}\" stroke=\"#ddd\"/><text x=\"{label:.1}\" \
              y=\"{text:.1}\" text-anchor=\"end\">{up}</text>",
@@ -86,6 +107,8 @@ pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
             text = y(up) + 4.0,
             up = number(up),
         ));
+    }
+    for across in ticks(layout.x_range) {
         add(format!(
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
             x(across),
@@ -93,6 +116,7 @@ pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
             number(across)
         ));
     }
+    let name_room = (SIZE[0] - ROOM[0]) / lines.len().max(4) as f64;
     for (index, line) in lines.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
         let points: Vec<String> = line
@@ -107,7 +131,7 @@ pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
         ));
         add(format!(
             "<text x=\"{:.1}\" y=\"18\" fill=\"{colour}\">{}</text>",
-            ROOM[0] + 150.0 * index as f64,
+            ROOM[0] + name_room * index as f64,
             escape(&line.name)
         ));
     }
@@ -126,14 +150,28 @@ pub(crate) fn svg(x_name: &str, y_name: &str, lines: &[Line]) -> String {
     svg
 }
 
-/// Three significant digits.
+/// At most three significant digits.
 fn number(value: f64) -> String {
+    let short = |digits: String| match digits.contains('.') {
+        true => digits
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned(),
+        false => digits,
+    };
     match value.abs() {
         0.0 => "0".to_owned(),
-        size if size < 1e-3 => format!("{value:.2e}"),
+        size if size < 1e-3 => {
+            let digits = format!("{value:.2e}");
+            let (digits, power) = digits.split_once('e').unwrap_or((&digits, "0"));
+            format!("{}e{power}", short(digits.to_owned()))
+        }
         size if size < 100.0 => {
             let before_the_point = size.log10().floor() as i32;
-            format!("{value:.*}", (2 - before_the_point).max(0) as usize)
+            short(format!(
+                "{value:.*}",
+                (2 - before_the_point).max(0) as usize
+            ))
         }
         _ => format!("{value:.0}"),
     }
@@ -172,8 +210,22 @@ mod tests {
     #[test]
     fn numbers_have_three_digits() {
         let values = [0.0, 5e-4, 0.0015, 0.25, -2.0, 42.5, 639.0];
-        let expect = ["0", "5.00e-4", "0.00150", "0.250", "-2.00", "42.5", "639"];
+        let expect = ["0", "5e-4", "0.0015", "0.25", "-2", "42.5", "639"];
         assert_eq!(values.map(number), expect);
+    }
+
+    #[test]
+    fn ticks_are_round_numbers() {
+        let numbers = |range| ticks(range).into_iter().map(number).collect::<Vec<_>>();
+        assert_eq!(numbers([0.0, 31.0]), ["0", "10", "20", "30"]);
+        assert_eq!(
+            numbers([0.7, 1.0]),
+            ["0.7", "0.75", "0.8", "0.85", "0.9", "0.95", "1"]
+        );
+        assert_eq!(
+            numbers([0.0, 0.002]),
+            ["0", "5e-4", "0.001", "0.0015", "0.002"]
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use models::{Graph, Tensor, Weights};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use scaler::Scaler;
-pub(crate) use store::{Store, remove_leftovers, write_atomically};
+pub(crate) use store::{Store, ensure_writable, remove_leftovers, write_atomically};
 
 use crate::discriminant::Discriminant;
 use crate::trainer::classifier;
@@ -54,7 +54,7 @@ pub(crate) struct Checkpoint {
 pub(crate) struct Epoch {
     /// From 1.
     pub(crate) epoch: u32,
-    /// `head` or `full`.
+    /// `head`, `full` or `refit`.
     pub(crate) stage: String,
     /// Learning rate at the end.
     pub(crate) lr: f64,
@@ -117,7 +117,8 @@ impl Checkpoint {
             fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
         let damaged = || {
             format!(
-                "{}: not a whole checkpoint, or one of another version",
+                "{}: not a whole checkpoint, or one of another version; without it an earlier one is \
+                 gone on from",
                 path.display()
             )
         };

@@ -5,7 +5,9 @@
 
 mod augment;
 mod freeze;
+mod regularize;
 mod settings;
+mod squeeze;
 mod stage;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use crate::thaw::Stages;
 pub(crate) use augment::AugmentConfig;
 pub(crate) use freeze::Freeze;
 pub(crate) use settings::{Settings, insert, merge};
+pub(crate) use squeeze::Squeeze;
 pub(crate) use stage::{Balance, FullConfig, HeadConfig, Optimizer, StageConfig};
 
 /// A classifier of so many items has the same nodes as any other.
@@ -62,6 +65,13 @@ pub(crate) struct TrainConfig {
     pub(crate) threads: usize,
     /// What normalises between the layers.
     pub(crate) norm: Normalization,
+    /// Probability of dropout before the classifier; without, that of the network as published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dropout: Option<f64>,
+    /// Probability that training leaves out the branch of the last block, those of earlier blocks
+    /// less; without, that of the network as published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stochastic_depth: Option<f64>,
     /// What keeps its weights.
     pub(crate) freeze: Freeze,
     /// First stage, if the backbone is frozen: the classifier alone, on stored features.
@@ -117,6 +127,8 @@ impl TrainConfig {
             workers: cores,
             threads: cores,
             norm: Normalization::Batch,
+            dropout: None,
+            stochastic_depth: None,
             head: HeadConfig::frozen(),
             full: match freeze {
                 Freeze::None => FullConfig::from_scratch(),
@@ -132,6 +144,7 @@ impl TrainConfig {
     /// # Errors
     /// Network or data are missing, a key is unknown, a value makes no sense.
     pub(crate) fn from_table(table: Table) -> Result<TrainConfig> {
+        let table = squeeze::resolve(table, None)?;
         let text = |key: &str| table.get(key).and_then(toml::Value::as_str);
         let network = text("network").context("no network is named")?;
         let data = text("data").context("no folder of photos is named")?;
@@ -155,6 +168,7 @@ impl TrainConfig {
 
     /// These settings after some changes.
     pub(crate) fn with(&self, changes: Table) -> Result<TrainConfig> {
+        let changes = squeeze::resolve(changes, Some(&self.network))?;
         let cannot = "the settings cannot be written as TOML";
         let mut table = Table::try_from(self).context(cannot)?;
         merge(&mut table, changes.clone());
@@ -180,7 +194,7 @@ impl TrainConfig {
                 let error = table.try_into::<TrainConfig>().err()?;
                 let text = error.to_string();
                 let reason = text.lines().next().unwrap_or_default();
-                Some(anyhow::anyhow!("{key}: {reason}"))
+                Some(anyhow::anyhow!("{key}: {}", in_words(reason)))
             })
     }
 
@@ -248,9 +262,8 @@ impl TrainConfig {
         models::zoo::preprocess(&self.network, Some(self.input_size))?;
         self.head.stage.check("head")?;
         self.full.stage.check("full")?;
-        if let Freeze::Until(_) = self.freeze {
-            self.frozen_until(&self.graph(ANY_ITEMS)?)?;
-        }
+        let graph = self.graph(ANY_ITEMS)?;
+        self.frozen_until(&graph)?;
         ensure!(
             self.freeze == Freeze::None || self.pretrained.is_some(),
             "to freeze the backbone needs pretrained weights: a random one is worth nothing"
@@ -296,16 +309,29 @@ impl TrainConfig {
 
     /// The network for so many items.
     pub(crate) fn graph(&self, items: usize) -> Result<Graph> {
-        let graph = models::zoo::build(&self.network, items, Some(self.input_size))?;
+        let mut graph = models::zoo::build(&self.network, items, Some(self.input_size))?;
+        regularize::apply(&mut graph, self.dropout, self.stochastic_depth)?;
         Ok(match self.norm {
             Normalization::Batch => graph,
             Normalization::Group => passes::with_group_norms(&graph)?,
         })
     }
 
+    /// The last stage, where there is one: the first stage again.
+    pub(crate) fn refit_head(&self) -> Option<&HeadConfig> {
+        let tuned = self.full.refit && self.full.stage.epochs > 0;
+        self.frozen_head().filter(|_| tuned)
+    }
+
+    /// Epochs of the first stage and of the whole network.
+    pub(crate) fn epochs_until_refit(&self) -> u32 {
+        self.frozen_head().map_or(0, |head| head.stage.epochs) + self.full.stage.epochs
+    }
+
     /// Epochs of all stages.
     pub(crate) fn total_epochs(&self) -> u32 {
-        self.frozen_head().map_or(0, |head| head.stage.epochs) + self.full.stage.epochs
+        let again = self.refit_head().map_or(0, |head| head.stage.epochs);
+        self.epochs_until_refit() + again
     }
 
     /// Whether a run under `self` may be resumed under `other`: only places and speed may differ.
@@ -329,6 +355,21 @@ impl TrainConfig {
             None => Ok(()),
         }
     }
+}
+
+/// What a deserializer wants, without the names of Rust's types.
+fn in_words(reason: &str) -> String {
+    let Some((found, wanted)) = reason.rsplit_once("expected ") else {
+        return reason.to_owned();
+    };
+    let wanted = match wanted {
+        "f32" | "f64" => "a number",
+        "u8" | "u32" | "u64" | "usize" => "a whole number from 0 on",
+        "a boolean" => "true or false",
+        wanted if wanted.starts_with("struct ") => "a table",
+        wanted => wanted,
+    };
+    format!("{found}expected {wanted}")
 }
 
 #[cfg(test)]

@@ -40,20 +40,18 @@ pub(crate) fn read(config: &TrainConfig) -> Result<Data> {
         .iter()
         .for_each(|warning| eprintln!("warning: {warning}"));
     let (train, validation) = split(config, &all)?;
-    let progress = Progress::new(
-        "checking",
-        "photos",
-        (train.samples.len() + validation.samples.len()) as u64,
-    );
-    let check = |data: &Dataset| match data.samples.is_empty() {
-        true => Ok(String::new()),
-        false => {
-            data.check_images(|| progress.advance(1))?;
-            data.content_hash()
-        }
-    };
-    let hashes = [check(&train)?, check(&validation)?];
+    let mut both = train.clone();
+    both.samples.extend_from_slice(&validation.samples);
+    let progress = Progress::new("checking", "photos", both.samples.len() as u64);
+    if !both.samples.is_empty() {
+        both.check_images(|| progress.advance(1))?;
+    }
     progress.finish();
+    let hash_of = |data: &Dataset| match data.samples.is_empty() {
+        true => Ok(String::new()),
+        false => data.content_hash(),
+    };
+    let hashes = [hash_of(&train)?, hash_of(&validation)?];
     warn_of_gaps(&train);
     let hash = blake3::hash(hashes.join(" ").as_bytes())
         .to_hex()

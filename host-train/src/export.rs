@@ -1,7 +1,9 @@
 //! `host-train export`: from a run to a bundle, with the proof that both compute the same.
 
 mod measure;
+mod purity;
 
+use std::iter;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +16,7 @@ use models::{
 use tract_onnx::prelude::*;
 
 use crate::augment::Augmentation;
-use crate::checkpoint::{self, Checkpoint, write_atomically};
+use crate::checkpoint::{self, Checkpoint, ensure_writable, write_atomically};
 use crate::config::TrainConfig;
 use crate::data;
 use crate::loader::{Photos, in_order, normalize, square_len};
@@ -24,6 +26,7 @@ use crate::random::{Purpose, generator};
 use crate::run;
 use crate::step::{highest, predict};
 use crate::trainer::device;
+use purity::Purity;
 
 /// Images that both sides compute.
 const PARITY_IMAGES: usize = 64;
@@ -38,7 +41,7 @@ const TOLERANCE: f32 = 1e-3;
 Examples:
   host-train export --run runs/first --out waste.sortline
   host-train export --run runs/first --out waste.sortline --onnx waste.onnx
-  host-train export --run runs/first --out waste.sortline --purity 0.995
+  host-train export --run runs/first --out waste.sortline --purity 0.99,hazardous=0.999
 
 Where there are validation photos, the logits are divided by the temperature that makes the scores fit
 how often they are right on them. For 8 bits: host-train quantize.")]
@@ -81,24 +84,32 @@ pub(crate) struct Destination {
     /// Reject an item whose category scores lower.
     #[arg(long, default_value_t = 0.5, value_name = "SCORE")]
     pub(crate) reject_below: f32,
-    /// Reject what scores lower than it must for so pure a category on the validation photos.
-    #[arg(long, value_name = "PART")]
-    pub(crate) purity: Option<f64>,
+    /// Reject what scores lower than it must for so pure a category on the validation photos; categories
+    /// may differ.
+    #[arg(long, value_name = "PART,NAME=PART,...")]
+    pub(crate) purity: Option<Purity>,
     /// Leave the scores as they were trained.
     #[arg(long)]
     pub(crate) no_calibration: bool,
 }
 
 impl Destination {
-    /// Whether these settings make sense, given whether there are validation photos.
-    pub(crate) fn check(&self, unseen: bool) -> Result<()> {
-        let wanted = self.purity.unwrap_or(0.0);
-        ensure!((0.0..=1.0).contains(&wanted), "--purity must be in 0..=1");
+    /// Whether these settings make sense, given whether there are validation photos, and the files can be
+    /// written.
+    pub(crate) fn check(&self, labels: &LabelSet, unseen: bool) -> Result<()> {
+        self.wanted_purity(labels)?;
         ensure!(
             self.purity.is_none() || (unseen && !self.no_calibration),
             "--purity needs validation photos, and calibration"
         );
-        Ok(())
+        let mut files = iter::once(&self.out).chain(&self.onnx);
+        files.try_for_each(|path| ensure_writable(path))
+    }
+
+    /// The wanted purity of each category, where one is wanted.
+    fn wanted_purity(&self, labels: &LabelSet) -> Result<Option<Vec<f64>>> {
+        let of = |purity: &Purity| purity.of_categories(labels);
+        self.purity.as_ref().map(of).transpose()
     }
 
     /// Writes the bundle, and its network if that is wanted.
@@ -138,7 +149,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut trained = Trained::open(&source.run, &source.checkpoint)?;
     let photos = trained.photos(source.data.as_deref());
     let unseen = photos.as_ref().filter(|photos| photos.unseen);
-    destination.check(unseen.is_some())?;
+    destination.check(&trained.labels, unseen.is_some())?;
     let mut bundle = trained.bundle()?;
     bundle.manifest = trained.manifest(source, destination, Precision::F32)?;
     let squares = match unseen {
@@ -147,7 +158,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     if let Some((_, squares)) = squares.as_ref().filter(|_| !destination.no_calibration) {
         let scores = trained.scores(&bundle, squares)?;
-        let calibration = trained.calibration(destination, &scores, &squares.items);
+        let calibration = trained.calibration(destination, &scores, &squares.items)?;
         let mut weights = std::mem::take(&mut trained.weights);
         trained.cool(&mut weights, &calibration);
         trained.weights = weights;

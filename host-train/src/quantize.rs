@@ -23,13 +23,13 @@ use models::quantize::Scheme;
 use models::{Precision, Weights, passes};
 
 use crate::calibrate;
-use crate::checkpoint::write_atomically;
+use crate::checkpoint::{ensure_writable, write_atomically};
 use crate::export::{Destination, RunPhotos, Source, Trained};
 use crate::progress::Progress;
 use crate::squares::Squares;
 use bench::{Bench, Way};
 use finetune::Finetuning;
-use outcome::Outcome;
+use outcome::{Limits, Outcome};
 use search::Found;
 
 /// Photos on which ways to quantize are compared.
@@ -96,7 +96,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let proof = trained
         .photos(args.source.data.as_deref())
         .context("without the run's photos nothing can be proved: give them with --data")?;
-    args.destination.check(proof.unseen)?;
+    args.destination.check(&trained.labels, proof.unseen)?;
+    let mut pages = args.report.iter().chain(&args.json);
+    pages.try_for_each(|path| ensure_writable(path))?;
     if !proof.unseen {
         eprintln!(
             "warning: the run has no validation photos; what is lost is measured on photos that were \
@@ -124,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let (mut way, mut scores) = args.prove(&bench, found.way.clone(), &gains, proved)?;
     let labels = &trained.labels;
     let lost = outcome::lost(&squares, labels, [&expected.shipped, &scores.shipped]);
-    if !args.holds(lost) && args.finetune_epochs > 0 {
+    if !args.limits().hold(lost) && args.finetune_epochs > 0 {
         let judge = |way: &Way| {
             let scores = measure(&bench, way, &squares, shipped)?;
             Ok(squares.right(&scores.shipped, labels))
@@ -138,10 +140,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         &way,
         &gains,
         (&squares, [&expected, &scores]),
+        args.limits(),
     )?;
     args.tell(&outcome)?;
     let lost = outcome.lost();
-    if !args.holds(lost) {
+    if !outcome.holds {
         bail!(
             "8 bits lose {:.2} points of category accuracy and {:.2} of item accuracy on {} photos with \
              {} layers in f32; at most {} and {} may be lost (--max-drop, --max-item-drop, \
@@ -206,9 +209,11 @@ impl Args {
         }
     }
 
-    fn holds(&self, [items, categories]: [f64; 2]) -> bool {
-        // A photo in so many is that part of a point: what is equal must not fail for rounding.
-        items <= self.max_item_drop + 1e-9 && categories <= self.max_drop + 1e-9
+    fn limits(&self) -> Limits {
+        Limits {
+            items: self.max_item_drop,
+            categories: self.max_drop,
+        }
     }
 
     /// Lets the layers that hurt most stay f32, until no more is lost than may be. Gives what came out
@@ -228,7 +233,7 @@ impl Args {
             let scores = measure(bench, &way, photos, shipped)?;
             let labels = &bench.trained.labels;
             let lost = outcome::lost(photos, labels, [&expected.shipped, &scores.shipped]);
-            if self.holds(lost) {
+            if self.limits().hold(lost) {
                 return Ok((way, scores));
             }
             let Some((layer, gain)) = worst.next() else {
@@ -279,7 +284,7 @@ impl Args {
             .push_str(&outcome.settings());
         if proof.unseen {
             if self.shipped(proof).calibrated {
-                let calibration = trained.calibration(&self.destination, scores, &photos.items);
+                let calibration = trained.calibration(&self.destination, scores, &photos.items)?;
                 // All weights and biases of a channel get one factor, so that only scales change.
                 trained.cool(&mut way.weights, &calibration);
                 bundle.onnx = bench.bundle(&way.weights, &scheme)?.onnx;
@@ -299,6 +304,7 @@ fn outcome(
     way: &Way,
     gains: &BTreeMap<usize, f64>,
     (photos, scores): (&Squares, [&Scores; 2]),
+    limits: Limits,
 ) -> Result<Outcome> {
     let scheme = bench.scheme(way);
     let compared = bench.judges.some(COMPARED);
@@ -314,5 +320,6 @@ fn outcome(
         (gains, &noise),
         (photos, scores),
         [size(&way.weights, &float)?, size(&way.weights, &scheme)?],
+        limits,
     ))
 }

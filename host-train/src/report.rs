@@ -1,6 +1,7 @@
 //! `host-train report`: a run as one page.
 
 pub(crate) mod page;
+mod trust;
 
 use std::path::PathBuf;
 
@@ -9,20 +10,19 @@ use image::ImageFormat;
 use image::codecs::jpeg::JpegEncoder;
 use models::{LabelSet, Preprocessor, RgbView};
 
-use crate::calibrate::{category_scores, temperature};
-use crate::chart::{Line, escape, svg};
+use crate::calibrate::category_scores;
+use crate::chart::{Line, escape, svg, svg_between};
 use crate::checkpoint::{self, Epoch, write_atomically};
 use crate::export::{RunPhotos, Trained};
 use crate::loader::square_len;
 use crate::step::highest;
 use page::{Page, base64, matrix};
+use trust::{purity, reliability};
 
 /// Wrong photos that are shown.
 const MISTAKES: usize = 24;
 /// Side of a thumbnail, in pixels.
 const THUMBNAIL: u32 = 112;
-/// Ranges of the score in the reliability diagram.
-const RANGES: usize = 10;
 
 /// Writes a page about a run: RUN/report.html, which needs no other file.
 #[derive(clap::Args)]
@@ -62,19 +62,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     page.heading("Settings");
     page.preformatted(&trained.config.without_folders().to_toml()?);
     page.heading("Provenance");
-    page.preformatted(&format!(
-        "state after epoch {}\nhash of the data {}\nseed {}\n{} {}",
-        trained.state.history.last().map_or(0, |epoch| epoch.epoch),
-        trained.state.data_hash,
-        trained.config.seed,
-        env!("CARGO_PKG_NAME"),
-        env!("CARGO_PKG_VERSION")
-    ));
+    page.preformatted(&provenance(&trained, &last.history)?);
     let default = args.run.join("report.html");
     let path = args.out.as_ref().unwrap_or(&default);
     write_atomically(path, page.finish().as_bytes())?;
     say!("{}", path.display());
     Ok(())
+}
+
+/// Where the weights come from.
+fn provenance(trained: &Trained, history: &[Epoch]) -> Result<String> {
+    let graph = &trained.graph;
+    let seconds: f64 = history.iter().map(|epoch| epoch.seconds).sum();
+    Ok(format!(
+        "network           {}, {} parameters, {} multiply-adds\n\
+         state             after epoch {} of {}\n\
+         time              {seconds:.0} s, without reading photos and storing features\n\
+         hash of the data  {}\n\
+         seed              {}\n\
+         program           {} {}",
+        graph.name,
+        graph.parameter_count()?,
+        graph.macs()?,
+        trained.state.history.last().map_or(0, |epoch| epoch.epoch),
+        history.len(),
+        trained.state.data_hash,
+        trained.config.seed,
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_VERSION")
+    ))
 }
 
 /// Loss, accuracy and learning rate over the epochs.
@@ -99,7 +115,10 @@ fn curves(page: &mut Page, history: &[Epoch]) {
             epoch.val_category_accuracy
         }),
     ];
-    page.raw(&svg("epoch", "accuracy", &accuracies));
+    let points = accuracies.iter().flat_map(|line| &line.points);
+    let lowest = points.map(|[_, accuracy]| *accuracy).fold(0.9, f64::min);
+    let range = [(lowest * 10.0).floor() / 10.0, 1.0];
+    page.raw(&svg_between("epoch", "accuracy", &accuracies, range));
     let rate = [line("at the end of the epoch", &|epoch| Some(epoch.lr))];
     page.raw(&svg("epoch", "learning rate", &rate));
 }
@@ -153,8 +172,10 @@ fn judged_photos(page: &mut Page, trained: &Trained, photos: &RunPhotos) -> Resu
         labels.categories(),
         by_category.collect(),
     );
-    reliability(page, &judged);
-    purity(page, &judged, labels);
+    let scores: Vec<Vec<f32>> = judged.iter().map(|j| j.scores.clone()).collect();
+    let items: Vec<usize> = judged.iter().map(|j| j.item).collect();
+    let calibrated = reliability(page, &scores, &items);
+    purity(page, &calibrated, &items, labels);
     mistakes(page, &judged, trained, photos)
 }
 
@@ -187,69 +208,6 @@ fn classes(page: &mut Page, title: &str, names: &[String], pairs: Vec<(usize, us
         vec![names[class].clone(), was.to_string(), precision, recall]
     });
     page.table(&["", "photos", "precision", "recall"], rows.collect());
-}
-
-/// How often photos with a score are right.
-fn reliability(page: &mut Page, judged: &[Judged]) {
-    let mut ranges = vec![(0usize, 0.0f64, 0usize); RANGES];
-    for photo in judged {
-        let best = highest(&photo.scores);
-        let score = photo.scores[best];
-        let range = &mut ranges[((score * RANGES as f32) as usize).min(RANGES - 1)];
-        range.0 += 1;
-        range.1 += f64::from(score);
-        range.2 += usize::from(best == photo.item);
-    }
-    let filled = ranges.iter().filter(|(photos, ..)| *photos > 0);
-    let point = |&(photos, score, right): &(usize, f64, usize)| {
-        [score / photos as f64, right as f64 / photos as f64]
-    };
-    let lines = [
-        Line {
-            name: "photos".into(),
-            points: filled.map(point).collect(),
-        },
-        Line {
-            name: "as it should be".into(),
-            points: vec![[0.0, 0.0], [1.0, 1.0]],
-        },
-    ];
-    let scores: Vec<Vec<f32>> = judged.iter().map(|j| j.scores.clone()).collect();
-    let items: Vec<usize> = judged.iter().map(|j| j.item).collect();
-    page.heading("Reliability");
-    page.paragraph(&format!(
-        "How often the item is right, over its score, before the calibration that comes with export \
-         (its temperature would be {:.2}).",
-        temperature(&scores, &items)
-    ));
-    page.raw(&svg("score", "right", &lines));
-}
-
-/// What is accepted and how pure it is, over the threshold.
-fn purity(page: &mut Page, judged: &[Judged], labels: &LabelSet) {
-    let mut decided: Vec<(f32, bool)> = judged
-        .iter()
-        .map(|j| {
-            let (category, score) = j.category(labels);
-            (score, category == labels.category_of(j.item))
-        })
-        .collect();
-    decided.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut wrong = 0usize;
-    let points = decided.iter().enumerate().map(|(index, (_, is_right))| {
-        wrong += usize::from(!is_right);
-        let accepted = (index + 1) as f64;
-        [accepted / judged.len() as f64, wrong as f64 / accepted]
-    });
-    let line = Line {
-        name: "categories".into(),
-        points: points.collect(),
-    };
-    page.heading("Purity against yield");
-    page.paragraph(
-        "The surest photos first: the part that is accepted, and how much of it is of another category.",
-    );
-    page.raw(&svg("accepted", "wrong", &[line]));
 }
 
 /// The wrong photos of which the network was surest.

@@ -74,7 +74,8 @@ impl Run {
         }
         fs::create_dir_all(folder).with_context(|| format!("{shown}: cannot be made"))?;
         let path = folder.join("lock");
-        let lock = File::create(&path).with_context(|| format!("{}", path.display()))?;
+        let lock = File::create(&path)
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => bail!("{shown}: another process trains this run"),

@@ -56,6 +56,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         lines.push(stage("head", &head.stage, args.photos, &mut before));
     }
     lines.push(stage("full", &config.full.stage, args.photos, &mut before));
+    if let Some(head) = config.refit_head() {
+        lines.push(stage("refit", &head.stage, args.photos, &mut before));
+    }
     if let Some(path) = &args.plot {
         let [x, y] = ["step", "learning rate"];
         let chart = match path.extension().and_then(|extension| extension.to_str()) {

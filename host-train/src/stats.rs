@@ -1,6 +1,7 @@
 //! `host-train stats`: what is in a folder of photos, before anything is trained on it.
 
 pub(crate) mod alike;
+mod sizes;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -16,6 +17,10 @@ use crate::evaluate::output::print;
 use crate::loader::in_order;
 use crate::progress::Progress;
 use alike::{Fingerprint, Kin, kin};
+use sizes::{SizeCount, Spread, size_counts};
+
+/// The commonest sizes that are printed; the JSON file has all.
+const SIZES_SHOWN: usize = 5;
 
 /// Counts photos, measures colours and sizes, finds copies and files that are no photos.
 #[derive(clap::Args)]
@@ -53,9 +58,10 @@ struct Stats {
     std: [f64; 3],
     /// Standard deviation over all pixels, every photo counting the same.
     std_overall: [f64; 3],
-    /// Least, median and largest.
-    width: [u32; 3],
-    height: [u32; 3],
+    width: Spread,
+    height: Spread,
+    /// The commonest size first.
+    sizes: Vec<SizeCount>,
     splits: Vec<(String, usize)>,
     items: Vec<ItemCount>,
     /// Photos with the same pixels.
@@ -140,8 +146,9 @@ impl Stats {
             mean: means,
             std: channels.map(|c| mean(&|photo| photo.deviation(c))),
             std_overall: channels.map(|c| (squares[c] - means[c] * means[c]).max(0.0).sqrt()),
-            width: spread(photos.iter().map(|photo| photo.size[0])),
-            height: spread(photos.iter().map(|photo| photo.size[1])),
+            width: Spread::of(photos.iter().map(|photo| photo.size[0])),
+            height: Spread::of(photos.iter().map(|photo| photo.size[1])),
+            sizes: size_counts(photos.iter().map(|photo| photo.size)),
             splits: data.splits(),
             items: names
                 .map(|(item, photos)| ItemCount {
@@ -161,7 +168,6 @@ impl Stats {
             let _ = writeln!(text, "{what:<14} {value}");
         };
         let three = |values: [f64; 3]| values.map(|value| format!("{value:.8}")).join(" ");
-        let sizes = |[least, median, most]: [u32; 3]| format!("{least} to {most}, median {median}");
         line("photos", self.photos.to_string());
         for (split, count) in &self.splits {
             line("", format!("{count} in {split}"));
@@ -175,8 +181,19 @@ impl Stats {
                 three(self.std_overall)
             ),
         );
-        line("width", sizes(self.width));
-        line("height", sizes(self.height));
+        line("width", self.width.to_string());
+        line("height", self.height.to_string());
+        let shown = self.sizes.iter().take(SIZES_SHOWN);
+        for (index, size) in shown.enumerate() {
+            let what = if index == 0 { "sizes" } else { "" };
+            line(
+                what,
+                format!("{:>6}  {} x {}", size.photos, size.width, size.height),
+            );
+        }
+        if self.sizes.len() > SIZES_SHOWN {
+            line("", format!("and {} others", self.sizes.len() - SIZES_SHOWN));
+        }
         for (what, groups) in [("copies", &self.copies), ("near copies", &self.near_copies)] {
             let several = groups.iter().filter(|group| group.splits.len() > 1).count();
             let disputed = groups.iter().filter(|group| group.items.len() > 1).count();
@@ -237,16 +254,6 @@ impl Measured {
     }
 }
 
-/// The least, the median and the largest value; zeros where there is none.
-fn spread(values: impl Iterator<Item = u32>) -> [u32; 3] {
-    let mut sorted: Vec<u32> = values.collect();
-    sorted.sort_unstable();
-    match (sorted.first(), sorted.last()) {
-        (Some(&least), Some(&most)) => [least, sorted[sorted.len() / 2], most],
-        _ => [0; 3],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,7 +296,9 @@ mod tests {
             stats.std_overall,
             [red, overall([0.0, 0.0, 1.0]), overall([0.2, 0.2, 1.0])],
         );
-        assert_eq!((stats.width, stats.height), ([6, 10, 10], [4, 4, 8]));
+        let span = |spread: Spread| [spread.least, spread.median, spread.most];
+        assert_eq!(span(stats.width), [6, 10, 10]);
+        assert_eq!(span(stats.height), [4, 4, 8]);
         assert_eq!(stats.copies.len(), 1);
         assert_eq!(stats.copies[0].items, ["a/a", "b/b"]);
         assert_eq!(stats.faults.len(), 1);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use toml::{Table, Value};
 
 use crate::config::{
-    Backend, Freeze, Normalization, Optimizer, Settings, TrainConfig, insert, merge,
+    Backend, Freeze, Normalization, Optimizer, Settings, Squeeze, TrainConfig, insert, merge,
 };
 use crate::data;
 use crate::run::{self, Run};
@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// The network, see `host-train networks`.
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
+    /// Where se-resnet50 or se-xception has squeeze-and-excitation: in all blocks, or once behind the
+    /// backbone [default: as the network's name says].
+    #[arg(long)]
+    se: Option<Squeeze>,
     /// Folder of the run; must not exist yet, unless --resume is given.
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
@@ -67,6 +71,13 @@ pub(crate) struct Args {
     /// What normalises between the layers [default: batch].
     #[arg(long)]
     norm: Option<Normalization>,
+    /// Probability of dropout before the classifier [default: as the network was published].
+    #[arg(long, value_name = "PART")]
+    dropout: Option<f64>,
+    /// Probability that training leaves out the last block's branch, earlier ones' less [default: as the
+    /// network was published].
+    #[arg(long, value_name = "PART")]
+    stochastic_depth: Option<f64>,
     /// What keeps its weights: none, backbone (until the classifier has learned), or to the end all up
     /// to a node or stage, see networks --stages [default: backbone with --pretrained, else none].
     #[arg(long, value_name = "WHAT")]
@@ -162,13 +173,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         config.data.display()
     );
     eprintln!("{trained} photos to train on, {validated} to validate on");
+    // Weights that cannot be read leave no run behind.
+    let first = match begun {
+        None => Some(trainer::first_state(&config, &data)?),
+        Some(_) => None,
+    };
     let run = Run::lock(&args.out)?;
     if begun.is_none() {
         let meanwhile = run::begun(&args.out)?.is_some();
         ensure!(!meanwhile, "{shown}: another process has begun a run there");
         run.begin(&config, &data.train.labels)?;
     }
-    match trainer::train(&config, &data, &run, stop) {
+    match trainer::train(&config, &data, &run, first, stop) {
         Ok(best) => {
             let epoch = best.history.last();
             let accuracy = epoch
@@ -214,6 +230,7 @@ impl Args {
         };
         put(&mut table, "data", &self.data)?;
         put(&mut table, "network", &self.network)?;
+        put(&mut table, "se", &self.se)?;
         put(&mut table, "input_size", &self.input_size)?;
         put(&mut table, "labels", &self.labels)?;
         put(&mut table, "split", &self.split)?;
@@ -221,6 +238,8 @@ impl Args {
         put(&mut table, "val_fraction", &self.val_fraction)?;
         put(&mut table, "pretrained", &self.pretrained)?;
         put(&mut table, "norm", &self.norm)?;
+        put(&mut table, "dropout", &self.dropout)?;
+        put(&mut table, "stochastic_depth", &self.stochastic_depth)?;
         put(&mut table, "freeze", &self.freeze)?;
         put(&mut table, "seed", &self.seed)?;
         put(&mut table, "backend", &self.backend)?;

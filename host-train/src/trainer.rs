@@ -45,10 +45,12 @@ pub(crate) fn device(backend: Backend) -> Device {
 }
 
 /// Trains from the latest checkpoint, or from the start, to the end. Returns the best state.
+/// `first`: the state of a run without a checkpoint, if it is known.
 pub(crate) fn train(
     config: &TrainConfig,
     data: &Data,
     run: &Run,
+    first: Option<Checkpoint>,
     stop: Arc<AtomicBool>,
 ) -> Result<Checkpoint> {
     let labels = data.train.labels.clone();
@@ -64,7 +66,7 @@ pub(crate) fn train(
             eprintln!("going on after epoch {}", state.epochs);
             state
         }
-        None => first_state(config, data, &graph)?,
+        None => first.map_or_else(|| first_state(config, data), Ok)?,
     };
     let photos = |data| Arc::new(Photos::new(data, config.photo_memory_mib << 20));
     let mut trainer = Trainer {
@@ -88,16 +90,20 @@ pub(crate) fn train(
         trainer.train_head(head)?;
     }
     trainer.train_full(&config.full)?;
+    if let Some(head) = config.refit_head() {
+        trainer.train_head_again(head)?;
+    }
     trainer
         .best
         .context("the run has no epochs: set --epochs above 0")
 }
 
 /// Random weights, and pretrained ones in their place where there are any.
-fn first_state(config: &TrainConfig, data: &Data, graph: &Graph) -> Result<Checkpoint> {
-    let mut weights = initialize(graph, config.seed)?;
+pub(crate) fn first_state(config: &TrainConfig, data: &Data) -> Result<Checkpoint> {
+    let graph = config.graph(data.train.labels.len())?;
+    let mut weights = initialize(&graph, config.seed)?;
     if let Some(path) = &config.pretrained {
-        let report = pretrained::load(path, graph, &mut weights)?;
+        let report = pretrained::load(path, &graph, &mut weights)?;
         graph
             .check(&weights)
             .with_context(|| path.display().to_string())?;
@@ -147,7 +153,8 @@ struct Taught {
 impl Trainer<'_> {
     /// Trains the whole network.
     fn train_full(&mut self, full: &FullConfig) -> Result<()> {
-        if self.state.epochs >= self.config.total_epochs() {
+        let end = self.config.epochs_until_refit();
+        if self.state.epochs >= end {
             return Ok(());
         }
         let frozen = self.config.frozen_until(&self.graph)?;
@@ -163,7 +170,7 @@ impl Trainer<'_> {
         let stage = Stage {
             name: "full",
             config: &full.stage,
-            first_epoch: self.config.total_epochs() - full.stage.epochs,
+            first_epoch: end - full.stage.epochs,
             lesson: self.lesson(frozen.unwrap_or(0), full.shards, norm, &full.stage),
             norm_momentum: full.norm_momentum,
             thaw: Some(Thaw::new(&self.graph, full)?),
@@ -339,7 +346,7 @@ impl Trainer<'_> {
                 _ => String::new(),
             };
             format!(
-                "epoch {}/{total} {}  loss {:.4}  accuracy {:.2}%{validation}  {:.1} images/s  \
+                "epoch {}/{total} {}  loss {:.4}  right {:.2}%{validation}  {:.0} images/s  \
                  {seconds_left:.0} s left",
                 epoch.epoch,
                 epoch.stage,

@@ -137,16 +137,51 @@ const EVERYTHING: [&str; 28] = [
 
 #[test]
 fn a_run_killed_at_any_moment_ends_like_one_left_alone() {
-    check_killed(&[]);
+    check_killed(&[], 4);
 }
 
 #[test]
 fn so_does_one_with_every_setting() {
-    check_killed(&EVERYTHING);
+    check_killed(&EVERYTHING, 4);
+}
+
+#[test]
+fn so_does_one_that_tunes_what_comes_after_a_frozen_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("weights.safetensors");
+    std::fs::write(&weights, random_weights("mobilenet-v2-0.35")).unwrap();
+    let weights = weights.to_str().unwrap();
+    let settings = [
+        "--pretrained",
+        weights,
+        "--freeze",
+        "stage4",
+        "--finetune-epochs",
+        "2",
+    ];
+    // The classifier, what comes after the node, the classifier again.
+    check_killed(&settings, 4 + 2 + 4);
+}
+
+/// Weights under our own names, as safetensors.
+fn random_weights(network: &str) -> Vec<u8> {
+    let graph = models::zoo::build(network, ITEMS.len(), Some(32)).unwrap();
+    let weights = models::reference::random_weights(&graph, 1).unwrap();
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, tensor) in weights {
+        let begin = data.len();
+        data.extend(tensor.data.iter().flat_map(|value| value.to_le_bytes()));
+        let entry = serde_json::json!({
+            "dtype": "F32", "shape": tensor.shape, "data_offsets": [begin, data.len()],
+        });
+        header.insert(name, entry);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
 }
 
 #[track_caller]
-fn check_killed(settings: &[&str]) {
+fn check_killed(settings: &[&str], epochs: usize) {
     let temp = tempfile::tempdir().unwrap();
     let data = temp.path().join("photos");
     photos(&data, 10);
@@ -190,7 +225,7 @@ fn check_killed(settings: &[&str]) {
     }
     println!("{kills} kills");
     assert_eq!(metrics(&killed), metrics(&alone));
-    assert_eq!(metrics(&killed).len(), 1 + 4);
+    assert_eq!(metrics(&killed).len(), 1 + epochs);
     assert!(
         last_network(&killed) == last_network(&alone),
         "the weights differ"
@@ -394,6 +429,7 @@ fn wrong_inputs_are_refused_in_one_sentence() {
         let mut command = train(&data, &path(&format!("run-{name}")), false);
         command.arg("--pretrained").arg(path(name));
         check_refused(command, &[name]);
+        assert!(!path(&format!("run-{name}")).exists(), "a run was begun");
     }
 
     std::fs::create_dir(path("mine")).unwrap();
@@ -403,8 +439,15 @@ fn wrong_inputs_are_refused_in_one_sentence() {
     assert!(path("mine/thesis.txt").exists());
 
     std::fs::write(data.join("paper/box/text.jpg"), "this is no picture").unwrap();
-    std::fs::write(data.join("metal/can/cut.png"), [0x89, b'P', b'N', b'G']).unwrap();
-    check_refused(train(&data, &path("run"), false), &["text.jpg", "cut.png"]);
+    let mut names = vec!["text.jpg".to_owned()];
+    for n in 0..9 {
+        names.push(format!("cut{n}.png"));
+        let file = data.join("metal/can").join(&names[n + 1]);
+        std::fs::write(file, [0x89, b'P', b'N', b'G']).unwrap();
+    }
+    // Whether they would be trained or validated on.
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    check_refused(train(&data, &path("run"), false), &names);
 
     let mut export = program();
     export

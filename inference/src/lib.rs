@@ -10,12 +10,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod classifier;
-mod depthwise;
 mod extractor;
+mod float;
 mod network;
 mod profile;
 mod quantized;
 mod quiet;
+mod region;
 mod verdict;
 
 use models::PreprocessError;

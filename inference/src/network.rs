@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::infer::InferenceModel;
 use tract_onnx::{Onnx, pb};
 
 use crate::quiet::quietly;
-use crate::{InferenceError, depthwise, quantized};
+use crate::{InferenceError, float, quantized, region};
 
 /// The most values in one activation: 1 GiB of f32. Frames of 2048 px in 64 channels fit.
 const MAX_VALUES: usize = 1 << 28;
@@ -101,28 +101,45 @@ fn build(
     let proto = reader.proto_model_for_read(&mut bytes).map_err(refused)?;
     check_proto(&proto, onnx.len(), size)?;
     // Regions of shapes that do not fit run in tract, as all else does.
-    with_regions(&reader, &proto, size, classes, threads).unwrap_or_else(|| {
-        let model = reader.model_for_proto_model(&proto).map_err(refused)?;
-        typed(model, size, classes, threads)
-    })
+    for kinds in [Kinds::Both, Kinds::Quantized] {
+        if let Some(model) = with_regions(&reader, &proto, kinds, size, classes, threads) {
+            return Ok(model);
+        }
+    }
+    let model = reader.model_for_proto_model(&proto).map_err(refused)?;
+    typed(model, size, classes)
 }
 
-/// The model with its quantized regions in 8 bits, if it has any and they can be.
+/// What becomes regions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinds {
+    /// What is quantized, and of the rest what is in f32.
+    Both,
+    Quantized,
+}
+
+/// The model with regions, if it has any and they can be planned.
 fn with_regions(
     reader: &Onnx,
     proto: &pb::ModelProto,
+    kinds: Kinds,
     size: usize,
     classes: usize,
     threads: usize,
-) -> Option<Result<TypedModel, InferenceError>> {
+) -> Option<TypedModel> {
     let mut rest = proto.clone();
-    let regions = quantized::extract(&mut rest);
-    if regions.is_empty() {
+    let quantized = quantized::extract(&mut rest);
+    let float = match kinds {
+        Kinds::Both => float::extract(&mut rest),
+        Kinds::Quantized => Vec::new(),
+    };
+    if quantized.is_empty() && float.is_empty() {
         return None;
     }
     let mut model = reader.model_for_proto_model(&rest).ok()?;
-    quantized::attach(&mut model, regions, threads);
-    typed(model, size, classes, threads).ok().map(Ok)
+    region::attach(&mut model, quantized, threads);
+    region::attach(&mut model, float, threads);
+    typed(model, size, classes).ok()
 }
 
 /// The model for one frame, its shapes checked, optimized.
@@ -130,7 +147,6 @@ fn typed(
     mut model: InferenceModel,
     size: usize,
     classes: usize,
-    threads: usize,
 ) -> Result<TypedModel, InferenceError> {
     let input = f32::fact([1, 3, size, size]);
     model.set_input_fact(0, input.into()).map_err(refused)?;
@@ -152,8 +168,7 @@ fn typed(
         }
     }
     check_output(&model, classes)?;
-    let mut model = model.into_decluttered().map_err(refused)?;
-    depthwise::replace(&mut model, threads).map_err(refused)?;
+    let model = model.into_decluttered().map_err(refused)?;
     model.into_optimized().map_err(refused)
 }
 

@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use tract_core::plan;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::{Op, OpState};
 
-use crate::depthwise::Planes;
-use crate::quantized;
+use crate::region::{Plan, times};
+use crate::{float, quantized};
 
 /// What computed a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,24 +42,31 @@ pub(crate) fn run(state: &mut TypedSimpleState, input: TValue) -> TractResult<Ve
         let start = Instant::now();
         let outputs = plan::eval(context, state.as_deref_mut(), node, inputs);
         let time = start.elapsed();
-        let steps = state.and_then(|state| quantized::times(node.op.as_ref(), state));
-        let inside: Duration = steps.iter().flatten().map(|step| step.time).sum();
-        let planes = node.op_as::<Planes>();
-        let (kind, engine) = match (&steps, planes) {
-            (Some(_), _) => ("back to f32".to_owned(), Engine::Int8),
-            (None, Some(_)) => ("depthwise".to_owned(), Engine::F32),
-            (None, None) => (node.op.name().into_owned(), Engine::Tract),
-        };
+        let steps = state.and_then(|state| {
+            let op = node.op.as_ref();
+            let int8 = || inside::<quantized::Plan>(op, state);
+            int8().or_else(|| inside::<float::Plan>(op, state))
+        });
+        let (kind, engine, steps) = steps.unwrap_or_else(|| {
+            let name = node.op.name().into_owned();
+            (name, Engine::Tract, Vec::new())
+        });
+        let inside: Duration = steps.iter().map(|step| step.time).sum();
         let node = LayerTime {
             name: node.name.clone(),
             kind,
             engine,
-            products: planes.map_or(0, |planes| planes.layer.products() as u64),
+            products: 0,
             time: time.saturating_sub(inside),
         };
-        layers.extend(steps.into_iter().flatten());
+        layers.extend(steps);
         layers.push(node);
         outputs
     })?;
     Ok(layers)
+}
+
+/// For a region with such a plan: what is left beside its steps, what computed it, and the steps.
+fn inside<P: Plan>(op: &dyn Op, state: &dyn OpState) -> Option<(String, Engine, Vec<LayerTime>)> {
+    Some((P::LEAVING.to_owned(), P::ENGINE, times::<P>(op, state)?))
 }

@@ -3,17 +3,14 @@
 //! An exporter writes a quantized network as QDQ: around every f32 operator stand a
 //! `DequantizeLinear` per input and a `QuantizeLinear` after it. [`recognise`] finds the operators
 //! whose surroundings are whole, and [`assemble`] takes them out of the ONNX graph, together, as
-//! [`Region`]s; [`plan`] packs a region into the layers of `kernels` once its shapes are known; [`op`] puts it
-//! into tract's graph in their place. What is not recognised stays as it was.
+//! [`Region`]s; [`plan`] packs a region into the layers of `kernels` once its shapes are known, and it
+//! comes into tract's graph in their place. What is not recognised stays as it was.
 //!
 //! ```text
 //! f32 ─ Q ─ DQ ─ Conv ─ Relu ─ Q ─ DQ ─ Add ─ Q ─ DQ ─ f32    becomes    f32 ─ region ─ f32
 //! ```
 
 mod assemble;
-mod constants;
-mod memory;
-mod op;
 mod operators;
 mod plan;
 mod recognise;
@@ -21,21 +18,38 @@ mod region;
 #[cfg(test)]
 mod tests;
 
-use kernels::KernelError;
-use thiserror::Error;
+use kernels::Isa;
 use tract_onnx::pb;
-use tract_onnx::tract_hir::infer::InferenceModel;
 
-pub(crate) use op::times;
+use crate::region::{PlanError, Shape};
+pub(crate) use plan::Plan;
 use region::Region;
 
-/// Why a region cannot run in 8 bits.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum PlanError {
-    #[error("{step}: {source}")]
-    Kernel { step: String, source: KernelError },
-    #[error("{step}: its input has another shape than it takes")]
-    Shape { step: String },
+impl crate::region::Region for Region {
+    type Plan = Plan;
+    const OPERATOR: &'static str = "QuantizedRegion";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.outputs.iter().map(|(_, name)| name.as_str())
+    }
+
+    fn shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>, PlanError> {
+        let shapes = plan::shapes(self, inputs)?;
+        let outputs = self.outputs.iter().map(|(tensor, _)| shapes[*tensor]);
+        Ok(outputs.collect())
+    }
+
+    fn plan(&self, inputs: &[Shape], isa: Isa) -> Result<Plan, PlanError> {
+        Plan::new(self, inputs, isa)
+    }
 }
 
 /// Takes the quantized regions out of a model: each becomes one node, named as its region.
@@ -43,17 +57,5 @@ pub(crate) fn extract(model: &mut pb::ModelProto) -> Vec<Region> {
     match &mut model.graph {
         Some(graph) => assemble::extract(graph),
         None => Vec::new(),
-    }
-}
-
-/// Gives the nodes that [`extract`] left for regions their operators, to run on `threads`.
-pub(crate) fn attach(model: &mut InferenceModel, regions: Vec<Region>, threads: usize) {
-    for region in regions {
-        for id in 0..model.nodes().len() {
-            if model.node(id).name == region.name {
-                model.node_mut(id).op = op::operator(region, threads);
-                break;
-            }
-        }
     }
 }

@@ -9,9 +9,34 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use kernels::{
-    Add, Conv, Depthwise, FloatDepthwise, GlobalAverage, Image, Isa, Mul, Pool, PoolKind,
-    Quantization, Range, Requantize, Table, Window, Workers, dequantize, quantize_planes,
+    Add, Conv, Depthwise, GlobalAverage, Image, Isa, Mul, Pool, PoolKind, Quantization, Range,
+    Requantize, Table, Window, Workers, dequantize, float, quantize_planes,
 };
+
+/// Side, input and output channels, kernel, stride.
+const CONVOLUTIONS: [[usize; 5]; 12] = [
+    [224, 3, 32, 3, 2],
+    [224, 3, 64, 7, 2],
+    [112, 16, 96, 1, 1],
+    [56, 144, 24, 1, 1],
+    [56, 64, 64, 1, 1],
+    [56, 64, 64, 3, 1],
+    [14, 96, 576, 1, 1],
+    [14, 576, 96, 1, 1],
+    [14, 1024, 256, 1, 1],
+    [7, 512, 512, 3, 1],
+    [7, 512, 2048, 1, 1],
+    [1, 2048, 1000, 1, 1],
+];
+
+/// Side, channels, kernel, stride.
+const DEPTHWISE: [[usize; 4]; 5] = [
+    [112, 96, 3, 2],
+    [112, 32, 3, 1],
+    [56, 144, 3, 1],
+    [28, 240, 5, 1],
+    [7, 960, 3, 1],
+];
 
 fn main() {
     let threads = std::env::args()
@@ -20,61 +45,81 @@ fn main() {
     let mut workers = Workers::new(threads).unwrap();
     for isa in Isa::available() {
         let peak = isa.peak_macs_per_second() * threads as f64;
-        println!(
-            "\n{isa}, {threads} threads: at best {:.1} million products/ms",
-            peak / 1e9
-        );
-        println!("  fastest   median  million products/ms        layer");
-        for [side, inputs, outputs, kernel, stride] in [
-            [224, 3, 32, 3, 2],
-            [112, 16, 96, 1, 1],
-            [56, 64, 64, 1, 1],
-            [56, 64, 64, 3, 1],
-            [14, 1024, 256, 1, 1],
-            [7, 512, 512, 3, 1],
-            [1, 2048, 1000, 1, 1],
-        ] {
-            let (image, window) = shape(side, inputs, kernel, stride);
-            let weights = vec![3; kernel * kernel * inputs * outputs];
-            let conv = Conv::new(isa, image, window, 9, &weights, &end(outputs)).unwrap();
-            let input = vec![7; image.len()];
-            let mut output = vec![0; conv.output().len()];
-            let name = format!("{kernel}x{kernel}/{stride}, {side}x{side}x{inputs} to {outputs}");
-            report(&name, conv.products(), peak, || {
-                conv.run(black_box(&input), &mut output, &mut workers);
-            });
-        }
-        for [side, channels, kernel, stride] in [
-            [112, 96, 3, 2],
-            [56, 144, 3, 1],
-            [28, 240, 5, 1],
-            [7, 960, 3, 1],
-        ] {
-            let (image, window) = shape(side, channels, kernel, stride);
-            let taps = kernel * kernel;
-            let weights = vec![3; taps * channels];
-            let layer = Depthwise::new(isa, image, window, 9, &weights, &end(channels)).unwrap();
-            let input = vec![7; image.len()];
-            let mut output = vec![0; layer.output().len()];
-            let name = format!("depthwise {kernel}x{kernel}/{stride}, {side}x{side}x{channels}");
-            report(&name, layer.products(), peak, || {
-                layer.run(black_box(&input), &mut output, &mut workers);
-            });
-            let weights = vec![0.5; taps * channels];
+        heading(&format!("{isa}, int8"), threads, peak);
+        int8(isa, peak, &mut workers);
+        int8_values(isa, &mut workers);
+        let peak = isa.peak_float_macs_per_second() * threads as f64;
+        heading(&format!("{isa}, f32"), threads, peak);
+        f32(isa, peak, &mut workers);
+    }
+}
+
+fn heading(what: &str, threads: usize, peak: f64) {
+    let peak = peak / 1e9;
+    println!("\n{what}, {threads} threads: at best {peak:.1} million products/ms");
+    println!("  fastest   median  million products/ms        layer");
+}
+
+fn int8(isa: Isa, peak: f64, workers: &mut Workers) {
+    for [side, inputs, outputs, kernel, stride] in CONVOLUTIONS {
+        let (image, window) = shape(side, inputs, kernel, stride);
+        let weights = vec![3; kernel * kernel * inputs * outputs];
+        let conv = Conv::new(isa, image, window, 9, &weights, &end(outputs)).unwrap();
+        let input = vec![7; image.len()];
+        let mut output = vec![0; conv.output().len()];
+        let name = format!("{kernel}x{kernel}/{stride}, {side}x{side}x{inputs} to {outputs}");
+        report(&name, conv.products(), peak, || {
+            conv.run(black_box(&input), &mut output, workers);
+        });
+    }
+    for [side, channels, kernel, stride] in DEPTHWISE {
+        let (image, window) = shape(side, channels, kernel, stride);
+        let weights = vec![3; kernel * kernel * channels];
+        let layer = Depthwise::new(isa, image, window, 9, &weights, &end(channels)).unwrap();
+        let input = vec![7; image.len()];
+        let mut output = vec![0; layer.output().len()];
+        let name = format!("depthwise {kernel}x{kernel}/{stride}, {side}x{side}x{channels}");
+        report(&name, layer.products(), peak, || {
+            layer.run(black_box(&input), &mut output, workers);
+        });
+    }
+}
+
+fn f32(isa: Isa, peak: f64, workers: &mut Workers) {
+    for [side, inputs, outputs, kernel, stride] in CONVOLUTIONS {
+        let (image, window) = shape(side, inputs, kernel, stride);
+        let weights = vec![0.5; kernel * kernel * inputs * outputs];
+        let bias = vec![0.0; outputs];
+        let relu = float::Activation::RELU;
+        let conv = float::Conv::new(isa, image, window, &weights, &bias, relu).unwrap();
+        let input = vec![0.7; image.len()];
+        let mut output = vec![0.0; conv.output().len()];
+        let name = format!("{kernel}x{kernel}/{stride}, {side}x{side}x{inputs} to {outputs}");
+        report(&name, conv.products(), peak, || {
+            conv.run(black_box(&input), None, &mut output, workers);
+        });
+    }
+    for [side, channels, kernel, stride] in DEPTHWISE {
+        let (image, window) = shape(side, channels, kernel, stride);
+        let weights = vec![0.5; kernel * kernel * channels];
+        let bias = vec![0.0; channels];
+        for activation in [float::Activation::RELU, float::Activation::Silu] {
             let layer =
-                FloatDepthwise::new(isa, image, window, weights, vec![0.0; channels]).unwrap();
+                float::Depthwise::new(isa, image, window, &weights, &bias, activation).unwrap();
             let input = vec![0.7; image.len()];
             let mut output = vec![0.0; layer.output().len()];
-            report(&format!("f32 {name}"), layer.products(), peak, || {
-                layer.run(black_box(&input), &mut output, &mut workers);
+            let name = format!(
+                "depthwise {kernel}x{kernel}/{stride}, {side}x{side}x{channels}, {activation:?}"
+            );
+            report(&name, layer.products(), peak, || {
+                layer.run(black_box(&input), &mut output, workers);
             });
         }
-        other_layers(isa, &mut workers);
     }
 }
 
 /// Layers that sum no products: their speed is in values of the output, or for means of the input.
-fn other_layers(isa: Isa, workers: &mut Workers) {
+fn int8_values(isa: Isa, workers: &mut Workers) {
     println!("  fastest   median  million values/ms          layer");
     let (image, window) = shape(56, 128, 3, 2);
     let (input, second) = (vec![7; image.len()], vec![9; image.len()]);

@@ -4,9 +4,21 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx2_float;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512_float;
+pub(crate) mod float;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_float;
 mod portable;
+mod portable_float;
+
+use std::ops::RangeInclusive;
 
 use crate::factor::Factor;
 use crate::isa::Kind;
@@ -69,13 +81,13 @@ pub(crate) struct Panel<'a, T> {
     pub(crate) end: End<'a>,
 }
 
-/// What becomes of a panel's sums.
+/// What becomes of the sums of a panel, or of some side by side.
 #[derive(Clone, Copy)]
 pub(crate) struct End<'a> {
     pub(crate) bias: &'a [i32],
     pub(crate) scale: &'a [f32],
     pub(crate) range: Range,
-    /// How many of the panel's channels exist.
+    /// How many of the channels exist.
     pub(crate) columns: usize,
     /// From one row of the output to the next.
     pub(crate) step: usize,
@@ -83,9 +95,11 @@ pub(crate) struct End<'a> {
 
 impl End<'_> {
     /// Holds all lengths to each other.
-    fn check(&self, rows: usize, out: &[u8]) {
-        assert!(rows > 0 && (1..=PANEL).contains(&self.columns));
-        assert!(self.bias.len() == PANEL && self.scale.len() == PANEL);
+    fn check(&self, panels: RangeInclusive<usize>, rows: usize, out: &[u8]) {
+        let channels = self.bias.len();
+        assert!(channels.is_multiple_of(PANEL) && panels.contains(&(channels / PANEL)));
+        assert!(rows > 0 && (1..=channels).contains(&self.columns));
+        assert!(self.scale.len() == channels);
         assert!(out.len() >= (rows - 1) * self.step + self.columns);
     }
 }
@@ -120,9 +134,15 @@ impl<'a> Steps<'a> {
 }
 
 /// Holds all lengths to each other.
-fn check<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &[u8]) {
-    panel.end.check(rows.starts.len(), out);
-    assert!(panel.weights.len() == rows.len() * PANEL);
+fn check<T: Factor, W>(
+    rows: &Rows<'_, T>,
+    weights: &[W],
+    end: &End<'_>,
+    panels: RangeInclusive<usize>,
+    out: &[u8],
+) {
+    end.check(panels, rows.starts.len(), out);
+    assert!(weights.len() == rows.len() * end.bias.len());
     assert!(rows.end <= rows.factors.len());
 }
 
@@ -133,18 +153,18 @@ pub(crate) fn multiply_words(
     panel: &Panel<'_, i16>,
     out: &mut [u8],
 ) {
-    check(rows, panel, out);
+    check(rows, panel.weights, &panel.end, 1..=1, out);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::multiply(rows, panel, out) },
-        _ => portable::multiply(rows, panel, out),
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::multiply(rows, panel, out) },
+        _ => portable::multiply(rows, panel.weights, &panel.end, out),
     }
 }
 
 /// As [`multiply_words`], with factors and weights of 8 bits.
 pub(crate) fn multiply_bytes(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8>, out: &mut [u8]) {
-    check(rows, panel, out);
+    check(rows, panel.weights, &panel.end, 1..=1, out);
     match isa.0 {
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
@@ -155,7 +175,7 @@ pub(crate) fn multiply_bytes(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above; for it `in_order` has interleaved the weights.
         Kind::Matrix => unsafe { neon::multiply_matrix(rows, panel, out) },
-        _ => portable::multiply(rows, panel, out),
+        _ => portable::multiply(rows, panel.weights, &panel.end, out),
     }
 }
 
@@ -176,14 +196,35 @@ pub(crate) fn multiply_pairs(
     end: &End<'_>,
     out: &mut [u8],
 ) {
-    end.check(rows.starts.len(), out);
+    end.check(1..=1, rows.starts.len(), out);
     let last = rows.starts.iter().max().copied().unwrap_or(0);
     assert!(last + steps.reach <= rows.factors.len());
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; rows and steps are checked above.
-        Kind::Avx2 => unsafe { avx2::multiply_pairs(rows, steps, end, out) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::multiply_pairs(rows, steps, end, out) },
         _ => portable::multiply_pairs(rows, steps, end, out),
+    }
+}
+
+/// The most panels that [`multiply_quads`] takes side by side.
+pub(crate) const ABREAST: usize = 4;
+
+/// As [`multiply_words`], with scales of at most 1/2, bytes as they are, and the weights of some panels side by side:
+/// for every segment and group of four factors those of each channel.
+pub(crate) fn multiply_quads(
+    isa: Isa,
+    rows: &Rows<'_, u8>,
+    weights: &[i8],
+    end: &End<'_>,
+    out: &mut [u8],
+) {
+    check(rows, weights, end, 1..=ABREAST, out);
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Vnni => unsafe { avx512::multiply(rows, weights, end, out) },
+        _ => portable::multiply(rows, weights, end, out),
     }
 }
 
@@ -192,7 +233,7 @@ pub(crate) fn widen(isa: Isa, bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
-        Kind::Avx2 => unsafe { avx2::widen(bytes, zero_point, words) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::widen(bytes, zero_point, words) },
         _ => portable::widen(bytes, zero_point, words),
     }
 }
@@ -249,7 +290,7 @@ pub(crate) fn pair(
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::pair(source, zero_point, left, words) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::pair(source, zero_point, left, words) },
         _ => portable::pair(source, zero_point, left, words),
     }
 }
@@ -273,7 +314,7 @@ pub(crate) fn line(isa: Isa, line: &Line<'_>, end: &LineEnd<'_>, columns: usize,
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::line(line, end, columns, out) },
+        Kind::Avx2 | Kind::Vnni => unsafe { avx2::line(line, end, columns, out) },
         _ => portable::line(line, end, columns, out),
     }
 }
@@ -316,7 +357,7 @@ pub(crate) fn byte_plane(source: &ByteSource<'_>, extreme: bool, out: &mut [u8])
         end,
         ..
     } = source;
-    end.check(output[0] * output[1], out);
+    end.check(1..=1, output[0] * output[1], out);
     assert!(source.weights.len() == kernel[0] * kernel[1] * BLOCK && BLOCK == PANEL);
     let rows = (output[0] - 1) * stride[0] + kernel[0];
     let columns = (output[1] - 1) * stride[1] + kernel[1];
@@ -325,28 +366,70 @@ pub(crate) fn byte_plane(source: &ByteSource<'_>, extreme: bool, out: &mut [u8])
     unsafe { neon::byte_plane(source, extreme, out) }
 }
 
-/// Values that a float convolution computes at a time.
-pub(crate) const FLOATS: usize = 16;
+/// Channels that a depthwise convolution of bytes takes at a time.
+pub(crate) const WIDE: usize = 32;
 
-/// What one row of a depthwise convolution of `f32` takes.
-pub(crate) struct FloatRow<'a> {
-    pub(crate) values: &'a [f32],
-    /// For each weight, where its value for the first output lies; the others' follow.
-    pub(crate) offsets: &'a [usize],
-    pub(crate) weights: &'a [f32],
-    pub(crate) bias: f32,
-}
-
-/// The sums of values times weights, and the bias.
-pub(crate) fn float_row(isa: Isa, row: &FloatRow<'_>, out: &mut [f32]) {
-    let last = row.offsets.iter().max().copied().unwrap_or(0);
-    assert!(row.offsets.len() == row.weights.len());
-    assert!(last + out.len().next_multiple_of(FLOATS) <= row.values.len());
+/// Spreads `columns` pixels for [`QuadLine`]: at column `left` of `quads` the first of them, zero
+/// points around.
+pub(crate) fn spread(
+    isa: Isa,
+    source: &PairSource<'_>,
+    zero_point: u8,
+    left: usize,
+    quads: &mut [u8],
+) {
+    let PairSource {
+        bytes,
+        columns,
+        step,
+        channels,
+    } = *source;
+    assert!((1..=WIDE).contains(&channels) && quads.len().is_multiple_of(4 * WIDE));
+    assert!(left + columns <= quads.len() / (2 * WIDE) + 2);
+    assert!(columns == 0 || bytes.len() >= (columns - 1) * step + channels);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Avx2 => unsafe { avx2::float_row(row, out) },
-        _ => portable::float_row(row, out),
+        Kind::Vnni => unsafe { avx512::spread(source, zero_point, left, quads) },
+        _ => portable::spread(source, zero_point, left, quads),
+    }
+}
+
+/// One row of a depthwise convolution for [`WIDE`] channels.
+pub(crate) struct QuadLine<'a> {
+    /// Spread rows of the input: for every other column, of each channel four bytes, that of the
+    /// column and of the next three.
+    pub(crate) quads: &'a [u8],
+    /// Where in `quads` each row of the window starts.
+    pub(crate) rows: &'a [usize],
+    /// Fours of columns in the window.
+    pub(crate) fours: usize,
+    /// Columns from one output to the next: 1 or 2.
+    pub(crate) step: usize,
+    /// For every row, every four columns, and outputs in even columns, and those in odd ones if
+    /// there are any, four weights of each channel.
+    pub(crate) weights: &'a [i8],
+}
+
+/// `columns` outputs of a depthwise convolution, requantized by scales of at most 1/2.
+pub(crate) fn quad_line(
+    isa: Isa,
+    line: &QuadLine<'_>,
+    end: &End<'_>,
+    columns: usize,
+    out: &mut [u8],
+) {
+    end.check(WIDE / PANEL..=WIDE / PANEL, columns, out);
+    assert!((1..=2).contains(&line.step) && line.fours >= 1);
+    let places = 3 - line.step;
+    assert!(line.weights.len() == line.rows.len() * line.fours * places * 4 * WIDE);
+    let reach = ((columns - 1) * line.step / 2 + 2 * line.fours - 1) * 4 * WIDE;
+    assert!(line.rows.iter().all(|row| row + reach <= line.quads.len()));
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::Vnni => unsafe { avx512::quad_line(line, end, columns, out) },
+        _ => portable::quad_line(line, end, columns, out),
     }
 }
 
@@ -357,57 +440,66 @@ pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::vectorized(work) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Kind::Vnni => unsafe { avx512::vectorized(work) },
         _ => work(),
     }
 }
 
-/// The first of the sums of `a` and `b`, if there is a loop for them: gives how many. All of one length.
-pub(crate) fn sums(
-    isa: Isa,
-    inputs: [&[u8]; 2],
-    zero_points: [u8; 2],
-    ratios: [f32; 2],
-    range: Range,
-    out: &mut [u8],
-) -> usize {
-    assert!(inputs.iter().all(|input| input.len() == out.len()));
+/// `round((a - za) * ra + (b - zb) * rb) + zero_point`, saturated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sum {
+    pub(crate) zero_points: [u8; 2],
+    pub(crate) ratios: [f32; 2],
+    pub(crate) range: Range,
+}
+
+/// The sum of every two bytes; all of the same length.
+pub(crate) fn add(isa: Isa, sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
+    assert!(a.len() == out.len() && b.len() == out.len());
     match isa.0 {
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
-            neon::sums(inputs, zero_points, ratios, range, out)
-        },
-        _ => {
-            let _ = (zero_points, ratios, range);
-            0
+        // So that every value fits in 32 bits.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Vnni if sum.ratios.iter().all(|ratio| *ratio < 1e6) => {
+            // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+            unsafe { avx512::add(sum, a, b, out) }
         }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as for AVX-512.
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe { neon::add(sum, a, b, out) },
+        _ => vectorized(isa, || portable::add(sum, a, b, out)),
     }
 }
 
-/// As [`sums`], of the products.
-pub(crate) fn products(
-    isa: Isa,
-    inputs: [&[u8]; 2],
-    zero_points: [u8; 2],
-    ratio: f32,
-    range: Range,
-    out: &mut [u8],
-) -> usize {
-    assert!(inputs.iter().all(|input| input.len() == out.len()));
+/// `round((a - za) * (b - zb) * ratio) + zero_point`, saturated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Product {
+    pub(crate) zero_points: [u8; 2],
+    pub(crate) ratio: f32,
+    pub(crate) range: Range,
+}
+
+/// The product of every two bytes; all of the same length.
+pub(crate) fn product(isa: Isa, product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
+    assert!(a.len() == out.len() && b.len() == out.len());
     match isa.0 {
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
-            neon::products(inputs, zero_points, ratio, range, out)
-        },
-        _ => {
-            let _ = (zero_points, ratio, range);
-            0
+        // So that every value fits in 32 bits.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Vnni if product.ratio < 1e4 => {
+            // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+            unsafe { avx512::product(product, a, b, out) }
         }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as for AVX-512.
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
+            neon::product(product, a, b, out)
+        },
+        _ => vectorized(isa, || portable::product(product, a, b, out)),
     }
 }
 
-/// As [`sums`], of quantized pixels of three planes: gives how many pixels.
+/// Quantizes the first pixels of three planes, if there is a loop for that: gives how many.
 pub(crate) fn quantize_three(
     isa: Isa,
     planes: [&[f32]; 3],
@@ -434,6 +526,9 @@ pub(crate) fn look_up(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::look_up(table, input, output) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Kind::Vnni => unsafe { avx512::look_up(table, input, output) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
@@ -449,6 +544,9 @@ pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Avx2 => unsafe { avx2::products_alone(rounds) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Kind::Vnni => unsafe { avx512::products_alone(rounds) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
         Kind::Neon => unsafe { neon::mull_alone(rounds) },

@@ -8,14 +8,16 @@
 
 mod band;
 pub(crate) mod paired;
+pub(crate) mod quads;
 
 use crate::arch::{End, PANEL, Rows};
-use crate::factor::{Factor, Packed};
+use crate::factor::{Factor, Packed, Unsigned};
 use crate::sliding::Sliding;
 use crate::workers::{Scratch, Workers};
 use crate::{Image, Isa, KernelError, Requantize, Window};
 use band::Band;
 use paired::Paired;
+use quads::Quads;
 
 /// The factors and the output of one part of the work: they stay in the nearest cache while panel
 /// after panel passes.
@@ -39,7 +41,7 @@ pub struct Conv {
 enum Weights {
     Words(Packed<i16>),
     Bytes(Packed<i8>),
-    Pairs(Paired),
+    Unsigned(Unsigned),
 }
 
 /// What a form can be chosen by; a test chooses each.
@@ -48,6 +50,7 @@ enum Form {
     Words,
     Bytes,
     Pairs,
+    Quads,
 }
 
 impl Conv {
@@ -65,6 +68,8 @@ impl Conv {
     ) -> Result<Conv, KernelError> {
         let forms: &[Form] = if isa.multiplies_bytes() {
             &[Form::Bytes]
+        } else if isa.adds_quads() && requantize.is_small() {
+            &[Form::Quads]
         } else if isa.adds_pairs() {
             &[Form::Pairs, Form::Words]
         } else {
@@ -106,14 +111,19 @@ impl Conv {
             }
             Form::Pairs => {
                 let row = sliding.padded_width() * input.channels;
-                Paired::new(weights, segments, segment, row).map(Weights::Pairs)
+                let paired = Paired::new(weights, segments, segment, row);
+                paired.map(|paired| Weights::Unsigned(Unsigned::Pairs(paired)))
+            }
+            Form::Quads => {
+                let quads = Quads::new(weights, segments, segment);
+                Some(Weights::Unsigned(Unsigned::Quads(quads)))
             }
         });
         let packed = packed.ok_or(KernelError::Shape("the weights' form"))?;
         let zero = match packed {
             Weights::Words(_) => i16::zero(input_zero_point).into(),
             Weights::Bytes(_) => i8::zero(input_zero_point).into(),
-            Weights::Pairs(_) => u8::zero(input_zero_point).into(),
+            Weights::Unsigned(_) => u8::zero(input_zero_point).into(),
         };
         take_back(zero, weights, segments * segment, &mut sliding.bias);
         Ok(Conv {
@@ -148,7 +158,7 @@ impl Conv {
         match &self.weights {
             Weights::Words(weights) => self.product::<i16>(weights).run(input, output, workers),
             Weights::Bytes(weights) => self.product::<i8>(weights).run(input, output, workers),
-            Weights::Pairs(weights) => self.product::<u8>(weights).run(input, output, workers),
+            Weights::Unsigned(weights) => self.product::<u8>(weights).run(input, output, workers),
         }
     }
 
@@ -173,8 +183,8 @@ impl<T: Factor> Product<'_, T> {
         } = self.sliding;
         let channels = image.channels;
         if image.pixels() == 1 {
-            let panels = channels.div_ceil(PANEL).div_ceil(workers.count());
-            let part = panels * PANEL;
+            let part = share(channels, channels, self.abreast(), workers.count());
+            let part = part.next_multiple_of(self.abreast());
             workers.for_each_chunk(output, part, &|index, out, scratch| {
                 self.columns(input, index * part, out, scratch);
             });
@@ -202,6 +212,11 @@ impl<T: Factor> Product<'_, T> {
         window.kernel == [1, 1] && window.pad_before == [0, 0] && window.pad_after == [0, 0]
     }
 
+    /// Output channels that are computed side by side.
+    fn abreast(&self) -> usize {
+        PANEL * T::abreast(self.weights)
+    }
+
     /// Groups of input values under one row of the window.
     fn groups(&self) -> usize {
         (self.sliding.window.kernel[1] * self.sliding.input.channels).div_ceil(T::GROUP)
@@ -214,9 +229,9 @@ impl<T: Factor> Product<'_, T> {
         band.convert(self.sliding, input, factors);
         starts.fill(0);
         let rows = self.rows(factors, starts, band.row);
-        for (index, out) in out.chunks_mut(PANEL).enumerate() {
+        for (index, out) in out.chunks_mut(self.abreast()).enumerate() {
             let step = out.len();
-            self.panel(&rows, first / PANEL + index, out, step);
+            self.panel(&rows, first + index * self.abreast(), out, step);
         }
     }
 
@@ -232,24 +247,34 @@ impl<T: Factor> Product<'_, T> {
         } = *self.sliding;
         let row = T::GROUP * self.groups();
         let count = out.len() / output.channels;
+        // Where the pixel that an output sees begins.
+        let pixel = |index: usize| {
+            let at = first + index;
+            let pixel = if window.stride == [1, 1] {
+                at
+            } else {
+                let (y, x) = (at / output.width, at % output.width);
+                y * window.stride[0] * image.width + x * window.stride[1]
+            };
+            pixel * image.channels
+        };
+        if let Some(factors) = T::as_they_are(input).filter(|_| row == image.channels) {
+            let (_, starts) = T::scratch(scratch, 0, count);
+            for (index, start) in starts.iter_mut().enumerate() {
+                *start = pixel(index);
+            }
+            return self.panels(&self.rows(factors, starts, 0), out);
+        }
         let (factors, starts) = T::scratch(scratch, count * row, count);
         for (index, start) in starts.iter_mut().enumerate() {
             *start = index * row;
         }
         if window.stride == [1, 1] && row == image.channels {
             let bytes = &input[first * row..][..count * row];
-            if let Some(factors) = T::as_they_are(bytes) {
-                return self.panels(&self.rows(factors, starts, 0), out);
-            }
             T::convert(isa, bytes, zero_point, factors);
         } else {
             for (index, factors) in factors.chunks_exact_mut(row).enumerate() {
-                let (y, x) = (
-                    (first + index) / output.width,
-                    (first + index) % output.width,
-                );
-                let pixel = y * window.stride[0] * image.width + x * window.stride[1];
-                let bytes = &input[pixel * image.channels..][..image.channels];
+                let bytes = &input[pixel(index)..][..image.channels];
                 let (inside, rest) = factors.split_at_mut(image.channels);
                 T::convert(isa, bytes, zero_point, inside);
                 rest.fill(T::default());
@@ -281,26 +306,29 @@ impl<T: Factor> Product<'_, T> {
 
     fn panels(&self, rows: &Rows<'_, T>, out: &mut [u8]) {
         let channels = self.sliding.output.channels;
-        for panel in 0..channels.div_ceil(PANEL) {
-            self.panel(rows, panel, &mut out[panel * PANEL..], channels);
+        for first in (0..channels).step_by(self.abreast()) {
+            self.panel(rows, first, &mut out[first..], channels);
         }
     }
 
-    fn panel(&self, rows: &Rows<'_, T>, panel: usize, out: &mut [u8], step: usize) {
+    /// The output channels from `first` on that are computed side by side.
+    fn panel(&self, rows: &Rows<'_, T>, first: usize, out: &mut [u8], step: usize) {
+        let channels = first..self.sliding.bias.len().min(first + self.abreast());
         let end = End {
-            bias: &self.sliding.bias[panel * PANEL..][..PANEL],
-            scale: &self.sliding.scale[panel * PANEL..][..PANEL],
+            bias: &self.sliding.bias[channels.clone()],
+            scale: &self.sliding.scale[channels.clone()],
             range: self.sliding.range,
-            columns: PANEL.min(self.sliding.output.channels - panel * PANEL),
+            columns: channels.end.min(self.sliding.output.channels) - first,
             step,
         };
-        T::multiply(self.sliding.isa, rows, self.weights, panel, &end, out);
+        let index = first / PANEL;
+        T::multiply(self.sliding.isa, rows, self.weights, index, &end, out);
     }
 }
 
 /// How many of `total` equal pieces one part of the work takes: at most about `most`, and about the
 /// same for each of `workers`; a multiple of `step` unless that makes parts unequal.
-fn share(total: usize, most: usize, step: usize, workers: usize) -> usize {
+pub(crate) fn share(total: usize, most: usize, step: usize, workers: usize) -> usize {
     let parts = total.div_ceil(most.max(1)).next_multiple_of(workers);
     let part = total.div_ceil(parts);
     let whole = part.next_multiple_of(step);
@@ -312,7 +340,7 @@ fn share(total: usize, most: usize, step: usize, workers: usize) -> usize {
 }
 
 /// Takes from each channel's bias what the factor of zero adds to its sums of `depth` products.
-fn take_back(zero: i32, weights: &[i8], depth: usize, bias: &mut [i32]) {
+pub(crate) fn take_back(zero: i32, weights: &[i8], depth: usize, bias: &mut [i32]) {
     for (bias, weights) in bias.iter_mut().zip(weights.chunks_exact(depth)) {
         for weight in weights {
             *bias = bias.wrapping_sub(zero.wrapping_mul((*weight).into()));
@@ -333,7 +361,7 @@ mod tests {
         fn all_forms_of_factors_give_the_same_bytes(
             height in 1..=7_usize, width in 1..=7_usize, channels in 1..=9_usize,
             kernel in 1..=3_usize, pad in 0..=2_usize, stride in 1..=2_usize,
-            outputs in 1..=20_usize, zero_point: u8, seed in vec(any::<u8>(), 50..90),
+            outputs in 1..=80_usize, zero_point: u8, seed in vec(any::<u8>(), 50..90),
         ) {
             let input = Image { height, width, channels };
             let pad = [pad.min(kernel - 1), 0];
@@ -350,7 +378,8 @@ mod tests {
                 scale: vec![1e-3; outputs],
                 range: Range::full(100),
             };
-            let [words, bytes, pairs] = [Form::Words, Form::Bytes, Form::Pairs].map(|form| {
+            let forms = [Form::Words, Form::Bytes, Form::Pairs, Form::Quads];
+            let [words, bytes, pairs, quads] = forms.map(|form| {
                 let conv = Conv::with_forms(
                     Isa::PORTABLE, input, window, zero_point, &weights, &requantize, &[form],
                 ).unwrap();
@@ -360,6 +389,7 @@ mod tests {
             });
             prop_assert_eq!(&words, &bytes);
             prop_assert_eq!(&words, &pairs);
+            prop_assert_eq!(&words, &quads);
         }
     }
 }

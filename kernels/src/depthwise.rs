@@ -1,16 +1,22 @@
 //! Convolution of each channel by itself.
 //!
-//! A thread takes some rows of the output and in them 16 channels at a time. It widens the rows
-//! that the window sees to 16 bit, every column together with the next, so that one instruction
-//! multiplies two columns by their weights; rows that windows share are widened once.
+//! A thread takes some rows of the output and in them a block of channels at a time. It spreads the
+//! rows that the window sees, every column together with the next ones, so that one instruction
+//! multiplies neighbours in a row by their weights; rows that windows share are spread once.
 
 #[cfg(target_arch = "aarch64")]
 mod bytes;
+mod pairs;
+mod quads;
 
-use crate::arch::{self, BLOCK, LANES};
+use crate::arch::PairSource;
 use crate::sliding::Sliding;
 use crate::workers::{Scratch, Workers};
 use crate::{Image, Isa, KernelError, Requantize, Window};
+#[cfg(target_arch = "aarch64")]
+use bytes::Bytes;
+use pairs::Pairs;
+use quads::Quads;
 
 /// Bytes of input under the rows that one part of the work computes.
 const BAND_BYTES: usize = 96 << 10;
@@ -22,12 +28,55 @@ const MAX_ROWS: usize = 16;
 #[derive(Debug)]
 pub struct Depthwise {
     sliding: Sliding,
-    /// Block after block of channels; in each for every row and pair of columns of the window the
-    /// two weights of each channel.
-    weights: Vec<i16>,
-    /// Instead of those.
+    weights: Weights,
+}
+
+/// The weights in the form that the CPU multiplies fastest.
+#[derive(Debug)]
+enum Weights {
+    Pairs(Pairs),
+    Quads(Quads),
     #[cfg(target_arch = "aarch64")]
-    bytes: Option<bytes::Bytes>,
+    Bytes(Bytes),
+}
+
+/// What a form can be chosen by; a test chooses each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Pairs,
+    Quads,
+    #[cfg(target_arch = "aarch64")]
+    Bytes,
+}
+
+/// How many neighbours in a row are multiplied at once, and how they are spread for that.
+trait Neighbours: Sync {
+    /// Channels that are computed together.
+    const BLOCK: usize;
+    type Value: Send;
+
+    /// Spread values of a row of the input.
+    fn row(&self, sliding: &Sliding) -> usize;
+
+    /// Columns of the input that they stand for.
+    fn columns(row: usize) -> usize;
+
+    /// `len` values of unspecified content.
+    fn scratch(scratch: &mut Scratch, len: usize) -> &mut [Self::Value];
+
+    /// Spreads a row of the input: at the column `left` its first one, around it what stands for 0.
+    fn spread(sliding: &Sliding, source: &PairSource<'_>, left: usize, values: &mut [Self::Value]);
+
+    /// A row of outputs in the block that begins at `channel`; `rows` are where those under the
+    /// window start in `values`.
+    fn line(
+        &self,
+        sliding: &Sliding,
+        channel: usize,
+        values: &[Self::Value],
+        rows: &[usize],
+        out: &mut [u8],
+    );
 }
 
 impl Depthwise {
@@ -43,30 +92,57 @@ impl Depthwise {
         weights: &[i8],
         requantize: &Requantize,
     ) -> Result<Depthwise, KernelError> {
+        let form = if isa.adds_quads() && Quads::can(window) && requantize.is_small() {
+            Form::Quads
+        } else {
+            Form::Pairs
+        };
+        #[cfg(target_arch = "aarch64")]
+        let form = if isa.multiplies_bytes() {
+            Form::Bytes
+        } else {
+            form
+        };
+        Depthwise::with_form(
+            isa,
+            input,
+            window,
+            input_zero_point,
+            weights,
+            requantize,
+            form,
+        )
+    }
+
+    fn with_form(
+        isa: Isa,
+        input: Image,
+        window: Window,
+        input_zero_point: u8,
+        weights: &[i8],
+        requantize: &Requantize,
+        form: Form,
+    ) -> Result<Depthwise, KernelError> {
         let [rows, columns] = window.kernel;
         if rows > MAX_ROWS || columns > MAX_ROWS {
             return Err(KernelError::Shape("the kernel of a depthwise convolution"));
         }
         requantize.check(input.channels)?;
-        let mut sliding = Sliding::new(isa, input, window, input_zero_point, requantize, BLOCK)?;
-        sliding.check_weights(weights, rows * columns)?;
-        #[cfg(target_arch = "aarch64")]
-        if isa.multiplies_bytes() {
-            let bytes = bytes::Bytes::new(&mut sliding, weights);
-            return Ok(Depthwise {
-                weights: Vec::new(),
-                bytes: Some(bytes),
-                sliding,
-            });
-        }
-        in_lanes(&mut sliding.bias);
-        in_lanes(&mut sliding.scale);
-        Ok(Depthwise {
-            weights: pack(weights, input.channels, window.kernel),
+        let block = match form {
+            Form::Pairs => Pairs::BLOCK,
+            Form::Quads => Quads::BLOCK,
             #[cfg(target_arch = "aarch64")]
-            bytes: None,
-            sliding,
-        })
+            Form::Bytes => Bytes::BLOCK,
+        };
+        let mut sliding = Sliding::new(isa, input, window, input_zero_point, requantize, block)?;
+        sliding.check_weights(weights, rows * columns)?;
+        let weights = match form {
+            Form::Pairs => Weights::Pairs(Pairs::new(&mut sliding, weights)),
+            Form::Quads => Weights::Quads(Quads::new(&mut sliding, weights)),
+            #[cfg(target_arch = "aarch64")]
+            Form::Bytes => Weights::Bytes(Bytes::new(&mut sliding, weights)),
+        };
+        Ok(Depthwise { sliding, weights })
     }
 
     /// The size of the output.
@@ -86,138 +162,152 @@ impl Depthwise {
     pub fn run(&self, input: &[u8], output: &mut [u8], workers: &mut Workers) {
         assert_eq!(input.len(), self.sliding.input.len());
         assert_eq!(output.len(), self.sliding.output.len());
-        let row =
-            self.sliding.input.width * self.sliding.input.channels * self.sliding.window.stride[0];
-        let parts = (self.sliding.output.height * row).div_ceil(BAND_BYTES);
-        let rows = self
-            .sliding
-            .output
+        let Sliding {
+            input: image,
+            output: size,
+            window,
+            ..
+        } = &self.sliding;
+        let row = image.width * image.channels * window.stride[0];
+        let parts = (size.height * row).div_ceil(BAND_BYTES);
+        let rows = size
             .height
             .div_ceil(parts.next_multiple_of(workers.count()));
-        let chunk = rows * self.sliding.output.width * self.sliding.output.channels;
+        let chunk = rows * size.width * size.channels;
         workers.for_each_chunk(output, chunk, &|index, out, scratch| {
-            for block in 0..self.sliding.input.channels.div_ceil(BLOCK) {
+            let first = index * rows;
+            match &self.weights {
+                Weights::Pairs(form) => self.rows(form, input, first, out, scratch),
+                Weights::Quads(form) => self.rows(form, input, first, out, scratch),
                 #[cfg(target_arch = "aarch64")]
-                if let Some(bytes) = &self.bytes {
-                    bytes.block(&self.sliding, input, index * rows, block, out, scratch);
-                    continue;
-                }
-                self.block(input, index * rows, block, out, scratch);
+                Weights::Bytes(bytes) => bytes.rows(&self.sliding, input, first, out, scratch),
             }
         });
     }
 
-    /// Some rows of the output, from `first` on, in one block of channels.
-    fn block(
+    /// Some rows of the output, from `first` on.
+    fn rows<N: Neighbours>(
         &self,
+        form: &N,
         input: &[u8],
         first: usize,
-        block: usize,
         out: &mut [u8],
         scratch: &mut Scratch,
     ) {
-        let [kernel_rows, kernel_columns] = self.sliding.window.kernel;
-        let [step_y, step_x] = self.sliding.window.stride;
-        let pairs = kernel_columns.div_ceil(2);
-        let row_words = ((self.sliding.output.width - 1) * step_x + 2 * pairs) * 2 * BLOCK;
-        let words = scratch.words(kernel_rows * row_words);
-        let channel = block * BLOCK;
-        let channels = BLOCK.min(self.sliding.input.channels - channel);
-        let len = kernel_rows * pairs * 2 * BLOCK;
-        let end = arch::LineEnd {
-            weights: &self.weights[block * len..][..len],
-            bias: &self.sliding.bias[channel..][..BLOCK],
-            scale: &self.sliding.scale[channel..][..BLOCK],
-            range: self.sliding.range,
-            channels,
-            step: self.sliding.output.channels,
-        };
-        // The next row of the padded image to widen; row `r` is kept in slot `r % kernel_rows`.
-        let mut next = 0;
-        let mut rows = [0; MAX_ROWS];
-        let rows = &mut rows[..kernel_rows];
-        for (index, out) in out
-            .chunks_exact_mut(self.sliding.output.width * self.sliding.output.channels)
-            .enumerate()
-        {
-            let top = (first + index) * step_y;
-            for row in next.max(top)..top + kernel_rows {
-                let words = &mut words[row % kernel_rows * row_words..][..row_words];
-                self.widen(input, row, channel, channels, words);
-            }
-            next = top + kernel_rows;
-            for (offset, row) in rows.iter_mut().enumerate() {
-                *row = (top + offset) % kernel_rows * row_words;
-            }
-            let line = arch::Line {
-                words,
-                rows,
-                pairs,
-                step: step_x,
-            };
-            arch::line(
-                self.sliding.isa,
-                &line,
-                &end,
-                self.sliding.output.width,
-                &mut out[channel..],
-            );
+        for channel in (0..self.sliding.input.channels).step_by(N::BLOCK) {
+            self.block(form, input, first, channel, out, scratch);
         }
     }
 
-    /// Row `row` of the padded image, in pairs.
-    fn widen(&self, input: &[u8], row: usize, channel: usize, channels: usize, words: &mut [i16]) {
+    /// As [`Depthwise::rows`], in the block that begins at `channel`.
+    fn block<N: Neighbours>(
+        &self,
+        form: &N,
+        input: &[u8],
+        first: usize,
+        channel: usize,
+        out: &mut [u8],
+        scratch: &mut Scratch,
+    ) {
+        let Sliding { output, window, .. } = &self.sliding;
+        let height = window.kernel[0];
+        let row_len = form.row(&self.sliding);
+        let values = N::scratch(scratch, height * row_len);
+        // The next row of the padded image to spread; row `r` is kept in slot `r % height`.
+        let mut next = 0;
+        let mut rows = [0; MAX_ROWS];
+        let rows = &mut rows[..height];
+        for (index, out) in out
+            .chunks_exact_mut(output.width * output.channels)
+            .enumerate()
+        {
+            let top = (first + index) * window.stride[0];
+            for row in next.max(top)..top + height {
+                let values = &mut values[row % height * row_len..][..row_len];
+                self.spread::<N>(input, row, channel, values);
+            }
+            next = top + height;
+            for (offset, row) in rows.iter_mut().enumerate() {
+                *row = (top + offset) % height * row_len;
+            }
+            form.line(&self.sliding, channel, values, rows, &mut out[channel..]);
+        }
+    }
+
+    /// Spreads row `row` of the padded image.
+    fn spread<N: Neighbours>(
+        &self,
+        input: &[u8],
+        row: usize,
+        channel: usize,
+        values: &mut [N::Value],
+    ) {
         let image = self.sliding.input;
         let [above, left] = self.sliding.window.pad_before;
-        let inside = (above..above + image.height).contains(&row);
-        let room = words.len() / (2 * BLOCK);
+        let room = N::columns(values.len());
         let left = left.min(room);
-        let columns = if inside {
-            image.width.min(room - left)
+        let (from, columns) = if (above..above + image.height).contains(&row) {
+            let from = (row - above) * image.width * image.channels + channel;
+            (from, image.width.min(room - left))
         } else {
-            0
+            (0, 0)
         };
-        let from = if inside {
-            (row - above) * image.width * image.channels + channel
-        } else {
-            0
-        };
-        let source = arch::PairSource {
+        let source = PairSource {
             bytes: &input[from..],
             columns,
             step: image.channels,
-            channels,
+            channels: N::BLOCK.min(image.channels - channel),
         };
-        arch::pair(
-            self.sliding.isa,
-            &source,
-            self.sliding.input_zero_point,
-            left,
-            words,
-        );
+        N::spread(&self.sliding, &source, left, values);
     }
 }
 
-/// Puts the channels of each block in the order of [`LANES`].
-fn in_lanes<T: Copy>(values: &mut [T]) {
-    for block in values.as_chunks_mut::<BLOCK>().0 {
-        *block = LANES.map(|lane| block[lane]);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Range;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
-fn pack(weights: &[i8], channels: usize, [rows, columns]: [usize; 2]) -> Vec<i16> {
-    let pairs = columns.div_ceil(2);
-    let mut packed = vec![0; channels.div_ceil(BLOCK) * rows * pairs * 2 * BLOCK];
-    for (channel, weights) in weights.chunks_exact(rows * columns).enumerate() {
-        let lane = LANES
-            .iter()
-            .position(|lane| *lane == channel % BLOCK)
-            .unwrap_or(0);
-        for (index, weight) in weights.iter().enumerate() {
-            let (row, column) = (index / columns, index % columns);
-            let pair = (channel / BLOCK * rows + row) * pairs + column / 2;
-            packed[(pair * BLOCK + lane) * 2 + column % 2] = i16::from(*weight);
+    #[cfg(not(target_arch = "aarch64"))]
+    const FORMS: [Form; 2] = [Form::Pairs, Form::Quads];
+    #[cfg(target_arch = "aarch64")]
+    const FORMS: [Form; 3] = [Form::Pairs, Form::Quads, Form::Bytes];
+
+    proptest! {
+        /// Some forms are left to CPUs that this one may not be.
+        #[test]
+        fn all_forms_give_the_same_bytes(
+            height in 1..=7_usize, width in 1..=20_usize, channels in 1..=70_usize,
+            kernel in 1..=7_usize, pad in 0..=6_usize, stride in 1..=2_usize,
+            zero_point: u8, seed in vec(any::<u8>(), 50..90),
+        ) {
+            let input = Image { height, width, channels };
+            let pad = pad.min(kernel - 1);
+            let window = Window {
+                kernel: [kernel; 2], stride: [stride; 2], pad_before: [pad; 2], pad_after: [0, pad],
+            };
+            prop_assume!(window.output(input, channels).is_ok());
+            let drawn = |len: usize| seed.iter().copied().cycle().take(len);
+            let values: Vec<u8> = drawn(input.len()).collect();
+            let weights: Vec<i8> =
+                drawn(kernel * kernel * channels).map(u8::cast_signed).collect();
+            let requantize = Requantize {
+                bias: drawn(channels).map(|byte| 50 * i32::from(byte)).collect(),
+                scale: vec![1e-3; channels],
+                range: Range::full(100),
+            };
+            let [pairs, others @ ..] = FORMS.map(|form| {
+                let layer = Depthwise::with_form(
+                    Isa::PORTABLE, input, window, zero_point, &weights, &requantize, form,
+                ).unwrap();
+                let mut output = vec![0; layer.output().len()];
+                layer.run(&values, &mut output, &mut Workers::single());
+                output
+            });
+            for other in others {
+                prop_assert_eq!(&pairs, &other);
+            }
         }
     }
-    packed
 }

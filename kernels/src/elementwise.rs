@@ -1,6 +1,6 @@
 //! Layers that take each value by itself.
 
-use crate::arch;
+use crate::arch::{self, Product, Sum};
 use crate::requantize::check_scale;
 use crate::{Isa, KernelError, Quantization, Range, Workers};
 
@@ -16,9 +16,7 @@ fn part(len: usize, step: usize, workers: usize) -> usize {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Add {
     isa: Isa,
-    zero_points: [u8; 2],
-    ratios: [f32; 2],
-    range: Range,
+    sum: Sum,
 }
 
 impl Add {
@@ -33,12 +31,12 @@ impl Add {
         let ratios = inputs.map(|input| input.scale / output_scale);
         ratios.iter().try_for_each(|ratio| check_scale(*ratio))?;
         let zero_points = inputs.map(|input| input.zero_point);
-        Ok(Add {
-            isa,
+        let sum = Sum {
             zero_points,
             ratios,
             range,
-        })
+        };
+        Ok(Add { isa, sum })
     }
 
     /// Computes `output` from two inputs of its length.
@@ -51,26 +49,8 @@ impl Add {
         workers.for_each_chunk(output, part, &|index, out, _| {
             let from = index * part;
             let (a, b) = (&a[from..][..out.len()], &b[from..][..out.len()]);
-            let (zero_points, ratios) = (self.zero_points, self.ratios);
-            let done = arch::sums(self.isa, [a, b], zero_points, ratios, self.range, out);
-            let (a, b, out) = (&a[done..], &b[done..], &mut out[done..]);
-            arch::vectorized(self.isa, || self.part(a, b, out));
+            arch::add(self.isa, &self.sum, a, b, out);
         });
-    }
-
-    #[inline(always)]
-    fn part(&self, a: &[u8], b: &[u8], output: &mut [u8]) {
-        let Add {
-            zero_points: [za, zb],
-            ratios: [ra, rb],
-            range,
-            ..
-        } = *self;
-        for ((out, a), b) in output.iter_mut().zip(a).zip(b) {
-            let a = i32::from(*a).wrapping_sub(za.into()) as f32 * ra;
-            let b = i32::from(*b).wrapping_sub(zb.into()) as f32 * rb;
-            *out = range.round(a + b);
-        }
     }
 }
 
@@ -80,9 +60,7 @@ impl Add {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mul {
     isa: Isa,
-    zero_points: [u8; 2],
-    ratio: f32,
-    range: Range,
+    product: Product,
 }
 
 impl Mul {
@@ -97,12 +75,12 @@ impl Mul {
         let ratio = inputs[0].scale * inputs[1].scale / output_scale;
         check_scale(ratio)?;
         let zero_points = inputs.map(|input| input.zero_point);
-        Ok(Mul {
-            isa,
+        let product = Product {
             zero_points,
             ratio,
             range,
-        })
+        };
+        Ok(Mul { isa, product })
     }
 
     /// Computes `output` from `a` of its length and `b`, which is repeated: it has that length too
@@ -116,31 +94,9 @@ impl Mul {
         workers.for_each_chunk(output, part, &|index, out, _| {
             let a = &a[index * part..][..out.len()];
             for (a, out) in a.chunks(b.len()).zip(out.chunks_mut(b.len())) {
-                let (zero_points, ratio) = (self.zero_points, self.ratio);
-                let b = &b[..out.len()];
-                let done = arch::products(self.isa, [a, b], zero_points, ratio, self.range, out);
-                let (a, b, out) = (&a[done..], &b[done..], &mut out[done..]);
-                arch::vectorized(self.isa, || self.part(a, b, out));
+                arch::product(self.isa, &self.product, a, b, out);
             }
         });
-    }
-
-    #[inline(always)]
-    fn part(&self, a: &[u8], b: &[u8], output: &mut [u8]) {
-        let Mul {
-            zero_points: [za, zb],
-            ratio,
-            range,
-            ..
-        } = *self;
-        for ((out, a), b) in output.iter_mut().zip(a).zip(b) {
-            let (a, b) = (
-                i32::from(*a).wrapping_sub(za.into()),
-                i32::from(*b).wrapping_sub(zb.into()),
-            );
-            let product = a.wrapping_mul(b);
-            *out = range.round(product as f32 * ratio);
-        }
     }
 }
 

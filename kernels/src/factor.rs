@@ -3,6 +3,7 @@
 use crate::Isa;
 use crate::arch::{self, End, PANEL, Panel, Rows};
 use crate::conv::paired::Paired;
+use crate::conv::quads::Quads;
 use crate::workers::Scratch;
 
 /// One side of a product. A byte of the input becomes a factor; the byte that stands for 0 becomes
@@ -11,7 +12,7 @@ pub(crate) trait Factor: Copy + Default + Into<i32> + Send + Sync + 'static {
     /// Values along the depth that are read at once.
     const GROUP: usize;
 
-    /// Rows in the largest tile of a kernel.
+    /// A multiple of the rows in a kernel's tiles.
     const ROWS: usize;
 
     /// The weights of a convolution, in the order in which they are read.
@@ -29,7 +30,13 @@ pub(crate) trait Factor: Copy + Default + Into<i32> + Send + Sync + 'static {
         None
     }
 
-    /// The sums of all rows with the panel of the number `index`, requantized.
+    /// How many panels are multiplied side by side; fewer may be left at the end.
+    fn abreast(weights: &Self::Packed) -> usize {
+        let _ = weights;
+        1
+    }
+
+    /// The sums of all rows with the panels from that of the number `index` on, requantized.
     fn multiply(
         isa: Isa,
         rows: &Rows<'_, Self>,
@@ -154,11 +161,19 @@ impl Factor for i8 {
     }
 }
 
-/// The byte itself, where weights are small enough for it: see [`Paired`].
+/// Weights for bytes as they are.
+#[derive(Debug)]
+pub(crate) enum Unsigned {
+    /// Where they are small enough.
+    Pairs(Paired),
+    Quads(Quads),
+}
+
+/// The byte itself.
 impl Factor for u8 {
     const GROUP: usize = 4;
-    const ROWS: usize = 4;
-    type Packed = Paired;
+    const ROWS: usize = 24;
+    type Packed = Unsigned;
 
     fn zero(zero_point: u8) -> u8 {
         zero_point
@@ -172,15 +187,30 @@ impl Factor for u8 {
         Some(bytes)
     }
 
+    fn abreast(weights: &Unsigned) -> usize {
+        match weights {
+            Unsigned::Pairs(_) => 1,
+            Unsigned::Quads(quads) => quads.abreast(),
+        }
+    }
+
     fn multiply(
         isa: Isa,
         rows: &Rows<'_, u8>,
-        weights: &Paired,
+        weights: &Unsigned,
         index: usize,
         end: &End<'_>,
         out: &mut [u8],
     ) {
-        arch::multiply_pairs(isa, rows, &weights.panel(index), end, out);
+        match weights {
+            Unsigned::Pairs(paired) => {
+                arch::multiply_pairs(isa, rows, &paired.panel(index), end, out);
+            }
+            Unsigned::Quads(quads) => {
+                let weights = quads.panels(index, end.bias.len() / PANEL);
+                arch::multiply_quads(isa, rows, weights, end, out);
+            }
+        }
     }
 
     fn scratch(scratch: &mut Scratch, len: usize, rows: usize) -> (&mut [u8], &mut [usize]) {

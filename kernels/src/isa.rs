@@ -13,6 +13,9 @@ pub(crate) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// AVX-512 F, BW, VL, VNNI and VBMI.
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
     #[cfg(target_arch = "aarch64")]
     Neon,
     #[cfg(target_arch = "aarch64")]
@@ -35,9 +38,16 @@ impl Isa {
         #[allow(unused_mut, reason = "some targets have nothing to add")]
         let mut found = vec![Isa::PORTABLE];
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
         {
-            found.push(Isa(Kind::Avx2));
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = has!("avx2") && has!("fma");
+            if avx2 {
+                found.push(Isa(Kind::Avx2));
+            }
+            let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512vl");
+            if avx2 && avx512 && has!("avx512vnni") && has!("avx512vbmi") {
+                found.push(Isa(Kind::Vnni));
+            }
         }
         #[cfg(target_arch = "aarch64")]
         {
@@ -63,27 +73,50 @@ impl Isa {
         }
     }
 
+    /// Whether it rounds the product and the sum of a multiply-add together.
+    pub(crate) fn fuses(self) -> bool {
+        self.0 != Kind::Portable
+    }
+
     /// Whether it multiplies bytes that are added up in 16 bits faster than words.
     pub(crate) fn adds_pairs(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => true,
+            Kind::Avx2 | Kind::Vnni => true,
             _ => false,
         }
     }
 
-    /// Multiply-accumulates per second that one thread reaches when it does nothing else: the bar
-    /// for the layers. Takes some tens of milliseconds.
-    pub fn peak_macs_per_second(self) -> f64 {
-        const ROUNDS: usize = 1 << 15;
-        let mut best = 0_f64;
-        for _ in 0..200 {
-            let start = std::time::Instant::now();
-            let macs = arch::products_alone(self, std::hint::black_box(ROUNDS));
-            best = best.max(macs as f64 / start.elapsed().as_secs_f64());
+    /// Whether it multiplies four unsigned bytes with signed ones and adds them up in 32 bits.
+    pub(crate) fn adds_quads(self) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vnni => true,
+            _ => false,
         }
-        best
     }
+
+    /// Multiply-accumulates of 8 bits per second that one thread reaches when it does nothing else:
+    /// the bar for the layers. Takes some tens of milliseconds.
+    pub fn peak_macs_per_second(self) -> f64 {
+        peak(|rounds| arch::products_alone(self, rounds))
+    }
+
+    /// As [`Isa::peak_macs_per_second`], of `f32`.
+    pub fn peak_float_macs_per_second(self) -> f64 {
+        peak(|rounds| arch::float::products_alone(self, rounds))
+    }
+}
+
+fn peak(products_alone: impl Fn(usize) -> usize) -> f64 {
+    const ROUNDS: usize = 1 << 15;
+    let mut best = 0_f64;
+    for _ in 0..200 {
+        let start = std::time::Instant::now();
+        let macs = products_alone(std::hint::black_box(ROUNDS));
+        best = best.max(macs as f64 / start.elapsed().as_secs_f64());
+    }
+    best
 }
 
 impl fmt::Display for Isa {
@@ -92,6 +125,8 @@ impl fmt::Display for Isa {
             Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Vnni => "AVX-512 VNNI",
             #[cfg(target_arch = "aarch64")]
             Kind::Neon => "NEON",
             #[cfg(target_arch = "aarch64")]

@@ -1,4 +1,4 @@
-//! int8 layers of convolutional networks.
+//! Layers of convolutional networks, in 8 bits and, in [`float`], in `f32`.
 //!
 //! Activations are `u8` in rows, columns, channels, with one scale and zero point per tensor; `i8`
 //! activations are the same thing with 128 added to value and zero point. Weights are `i8`,
@@ -14,20 +14,21 @@
 //! | [`GlobalAverage`], [`Pool`] | pooling |
 //! | [`quantize_planes`], [`dequantize`] | from and to `f32` |
 //!
-//! For networks in `f32` there is [`FloatDepthwise`]; its last bits depend on the CPU.
+//! Last bits of what a layer of `f32` computes depend on the CPU.
 //!
 //! A layer is packed once for an [`Isa`] and run often, in parts, by [`Workers`], whose memory grows
 //! during the first run; later ones allocate nothing.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod aligned;
 mod arch;
 mod conv;
+mod convert;
 pub mod cores;
 mod depthwise;
 mod elementwise;
 mod factor;
-mod float;
-mod float_depthwise;
+pub mod float;
 mod isa;
 mod pool;
 mod requantize;
@@ -35,11 +36,11 @@ mod shape;
 mod sliding;
 mod workers;
 
+pub use aligned::Aligned;
 pub use conv::Conv;
+pub use convert::{dequantize, dequantize_one, quantize_one, quantize_planes};
 pub use depthwise::Depthwise;
 pub use elementwise::{Add, Mul, Table};
-pub use float::{dequantize, dequantize_one, quantize_one, quantize_planes};
-pub use float_depthwise::FloatDepthwise;
 pub use isa::Isa;
 pub use pool::{GlobalAverage, Pool, PoolKind};
 pub use requantize::{Quantization, Range, Requantize};

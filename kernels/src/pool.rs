@@ -116,12 +116,7 @@ impl Pool {
         range: Range,
     ) -> Result<Pool, KernelError> {
         let output = window.output(input, input.channels)?;
-        let padded = |axis: usize| {
-            window.pad_before[axis].max(window.pad_after[axis]) >= window.kernel[axis]
-        };
-        if padded(0) || padded(1) {
-            return Err(KernelError::Shape("a pool over padding alone"));
-        }
+        window.check_cover()?;
         check_scale(
             quantization.scale / (output_scale * (window.kernel[0] * window.kernel[1]) as f32),
         )?;
@@ -163,8 +158,8 @@ impl Pool {
 
     #[inline(always)]
     fn pixel(&self, input: &[u8], [y, x]: [usize; 2], output: &mut [u8]) {
-        let rows = self.covered(0, y, self.input.height);
-        let columns = self.covered(1, x, self.input.width);
+        let rows = self.window.covered(0, y, self.input.height);
+        let columns = self.window.covered(1, x, self.input.width);
         let pixels = rows
             .clone()
             .flat_map(|y| columns.clone().map(move |x| y * self.input.width + x));
@@ -202,13 +197,5 @@ impl Pool {
                 *out = self.range.round(sum.wrapping_sub(offset) as f32 * ratio);
             }
         }
-    }
-
-    /// The rows (axis 0) or columns of the image under the window at `position`.
-    fn covered(&self, axis: usize, position: usize, size: usize) -> std::ops::Range<usize> {
-        let start = position * self.window.stride[axis];
-        let end = start + self.window.kernel[axis];
-        let before = self.window.pad_before[axis];
-        start.saturating_sub(before)..end.saturating_sub(before).min(size)
     }
 }

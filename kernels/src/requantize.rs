@@ -101,6 +101,11 @@ impl Requantize {
         self.scale.iter().try_for_each(|scale| check_scale(*scale))
     }
 
+    /// Whether sums times scales fit in 32 bits, as they do in networks.
+    pub(crate) fn is_small(&self) -> bool {
+        self.scale.iter().all(|scale| *scale <= 0.5)
+    }
+
     /// With channels added up to `channels`, for vectors of full length.
     pub(crate) fn padded(&self, channels: usize) -> Requantize {
         let mut padded = self.clone();

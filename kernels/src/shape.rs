@@ -94,4 +94,28 @@ impl Window {
         output.check()?;
         Ok(output)
     }
+
+    /// # Errors
+    /// A position may cover padding alone.
+    pub(crate) fn check_cover(&self) -> Result<(), KernelError> {
+        let padded =
+            |axis: usize| self.pad_before[axis].max(self.pad_after[axis]) >= self.kernel[axis];
+        if padded(0) || padded(1) {
+            return Err(KernelError::Shape("a pool over padding alone"));
+        }
+        Ok(())
+    }
+
+    /// The rows (axis 0) or columns of an image of this `size` under the window at `position`.
+    pub(crate) fn covered(
+        &self,
+        axis: usize,
+        position: usize,
+        size: usize,
+    ) -> std::ops::Range<usize> {
+        let start = position * self.stride[axis];
+        let end = start + self.kernel[axis];
+        let before = self.pad_before[axis];
+        start.saturating_sub(before)..end.saturating_sub(before).min(size)
+    }
 }

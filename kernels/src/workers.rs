@@ -4,27 +4,23 @@ mod pool;
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::Aligned;
 use pool::Pool;
 
 /// Memory that one thread works in.
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
-    words: Vec<i16>,
-    bytes: Vec<i8>,
-    raw: Vec<u8>,
-    floats: Vec<f32>,
-    starts: Vec<usize>,
+    words: Aligned<i16>,
+    bytes: Aligned<i8>,
+    raw: Aligned<u8>,
+    floats: Aligned<f32>,
+    starts: Aligned<usize>,
 }
 
 impl Scratch {
     /// `len` words of unspecified content.
     pub(crate) fn words(&mut self, len: usize) -> &mut [i16] {
         some(&mut self.words, len)
-    }
-
-    /// As [`Scratch::words`], of `f32`.
-    pub(crate) fn floats(&mut self, len: usize) -> &mut [f32] {
-        some(&mut self.floats, len)
     }
 
     /// As [`Scratch::words`], with a row's start in them for each of `rows`.
@@ -37,6 +33,11 @@ impl Scratch {
         (some(&mut self.raw, len), some(&mut self.starts, rows))
     }
 
+    /// As [`Scratch::rows`], of `f32`.
+    pub(crate) fn float_rows(&mut self, len: usize, rows: usize) -> (&mut [f32], &mut [usize]) {
+        (some(&mut self.floats, len), some(&mut self.starts, rows))
+    }
+
     /// As [`Scratch::rows`], of signed bytes.
     pub(crate) fn byte_rows(&mut self, len: usize, rows: usize) -> (&mut [i8], &mut [usize]) {
         (some(&mut self.bytes, len), some(&mut self.starts, rows))
@@ -44,9 +45,9 @@ impl Scratch {
 }
 
 /// The first `len` values; there are more after the first time.
-fn some<T: Copy + Default>(values: &mut Vec<T>, len: usize) -> &mut [T] {
+fn some<T: Copy + Default>(values: &mut Aligned<T>, len: usize) -> &mut [T] {
     if values.len() < len {
-        values.resize(len, T::default());
+        *values = Aligned::new(len);
     }
     &mut values[..len]
 }

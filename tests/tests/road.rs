@@ -250,6 +250,19 @@ fn the_same_items_are_sorted_in_8_bits() {
         assert!(named, "{}", refused.stderr);
         assert!(!at("never.sortline").exists());
     }
+    let nowhere = at("nowhere").join("never.sortline");
+    let refused = tests::run(
+        program("host-train")
+            .args(["quantize", "--run"])
+            .arg(&run)
+            .arg("--calibrate")
+            .arg(&views)
+            .arg("--out")
+            .arg(&nowhere),
+    );
+    assert_eq!(refused.status, Some(1), "{}", refused.stdout);
+    let named = refused.stderr.contains("never.sortline: cannot be written");
+    assert!(named && refused.stdout.is_empty(), "{}", refused.stderr);
 }
 
 /// `category/item` of some views.

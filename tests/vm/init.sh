@@ -128,7 +128,7 @@ calibrating() {
     end=$(($(milliseconds) + 120000))
     until gone "$RUN" || [ "$(milliseconds)" -gt $end ]; do
         sleep 1
-        probe glitch "$(pull_of $EYE)" 50000
+        probe glitch "$(pull_of $EYE)" 50000 > /dev/null
     done
     check "calibrate: it ends by itself" gone "$RUN"
     kill "$RUN" 2> /dev/null
@@ -217,6 +217,19 @@ guardian_lost() {
     report_run "guardian lost"
 }
 
+# On a busy host an interruption may become longer than it was to be; it is tried until one is short.
+interrupted_shortly() {
+    for try in $(seq 20); do
+        took=$(probe glitch "$(pull_of $EYE)" 500)
+        [ "$took" -lt 1500 ] && return
+        long=$((long + 1))
+        sleep 0.1
+    done
+    return 1
+}
+blocked() { grep -c 'exit: blocked' $LOG; }
+blocked_after() { [ "$(blocked)" -gt "$1" ]; }
+
 inputs() {
     sed "s/^direction/motion = \"encoder\"\ndirection/" /board.toml > /encoder.toml
     printf '[encoder]\nchip = "sortline-sim"\noffset = %s\nmm_per_pulse = 1\n' $ENCODER >> /encoder.toml
@@ -224,16 +237,18 @@ inputs() {
     RUN=$!
     check "inputs: the stop lets the belt run" within 5 says 'lets the belt run'
     probe pulses "$(pull_of $ENCODER)" 100 20000
-    probe glitch "$(pull_of $EYE)" 500
+    long=0
+    check "inputs: the photo-eye is interrupted for less than two milliseconds" interrupted_shortly
     sleep 1
     # The kernel takes two edges for one where its thread for them is held up, as on a busy host.
     pulses=$(sed -n 's/.*encoder: \([0-9]*\) pulses.*/\1/p' $LOG | tail -n 1)
     check "inputs: the encoder's 100 pulses are counted, 3 less at the most" \
         [ "$pulses" -ge 97 -a "$pulses" -le 100 ]
-    check "inputs: half a millisecond of the photo-eye is no event" not says 'exit: blocked'
-    probe glitch "$(pull_of $EYE)" 20000
+    before=$(blocked)
+    check "inputs: less than two milliseconds of the photo-eye are no event" [ "$before" -le $long ]
+    probe glitch "$(pull_of $EYE)" 20000 > /dev/null
     pull $STOP down
-    check "inputs: 20 milliseconds of the photo-eye are" within 1 says 'exit: blocked'
+    check "inputs: 20 milliseconds of the photo-eye are" within 1 blocked_after "$before"
     check "inputs: the stop is pressed" within 1 says 'pressed'
     pull $STOP up
     check "inputs: it ends well" wait "$RUN"

@@ -4,7 +4,8 @@
 //!     probe signal PID NUMBER FILE VALUE    sends a signal, waits until FILE says VALUE
 //!     probe write FILE TEXT FILE VALUE      writes, waits until the second FILE says VALUE
 //!     probe pulses FILE COUNT PERIOD_US     pulls a line up and down
-//!     probe glitch FILE ON_US               pulls a line up, for a moment
+//!     probe glitch FILE ON_US               pulls a line up, for a moment; prints the microseconds that it
+//!                                           really was at the most
 //!
 //! The first two print the milliseconds that it took and fail after four seconds.
 
@@ -42,6 +43,7 @@ fn main() {
             write(file, "pull-up");
             while begin.elapsed() < Duration::from_micros(number(on_us)) {}
             write(file, "pull-down");
+            println!("{}", begin.elapsed().as_micros());
         }
         _ => panic!("no such use: {args:?}"),
     }

@@ -59,6 +59,15 @@ IMAGE = engines.image(9)
 PEERS = list(engines.ENGINES)
 
 
+def weight_bits():
+    """Bits of a weight that no engine's sums saturate with: without VNNI, those of ONNX Runtime and OpenVINO do with 8."""
+    try:
+        flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+    except OSError:
+        flags = []
+    return 8 if {"avx512_vnni", "avx_vnni"} & set(flags) else 7
+
+
 def load(name, path, threads):
     try:
         return Sortline(path, threads) if name == "sortline" else Peer(name, path, threads)
@@ -161,17 +170,20 @@ def main():
     parser.add_argument("--threads", type=int, action="append", help="instead of 1 and then 2; may be repeated")
     parser.add_argument("--network", action="append", choices=networks.NETWORKS, help="these alone")
     parser.add_argument("--precision", action="append", choices=["int8", "f32"])
+    parser.add_argument("--weight-bits", type=int, choices=[7, 8], default=weight_bits(),
+                        help="of the int8 networks; 8 unless some engine's sums saturate with that on this CPU")
     parser.add_argument("--engine", action="append", choices=PEERS)
     parser.add_argument("--seconds", type=float, help="for each network")
     args = parser.parse_args()
     Sortline.program = args.program
+    args.folder /= f"{args.weight_bits}-bit"
     args.folder.mkdir(parents=True, exist_ok=True)
     for network in args.network or networks.NETWORKS:
-        networks.write(args.folder, network)
+        networks.write(args.folder, network, args.weight_bits)
     seconds = args.seconds or (8 if args.quick else 25)
     names = ["sortline"] + (args.engine or PEERS)
     peak = float(subprocess.run([args.program, "peak"], check=True, capture_output=True, text=True).stdout)
-    print(f"{platform.processor() or platform.machine()}: {peak / 1e9:.1f} thousand million 8-bit multiply-accumulates per second and thread at best\n")
+    print(f"{platform.processor() or platform.machine()}: {peak / 1e9:.1f} thousand million 8-bit multiply-accumulates per second and thread at best; int8 weights of {args.weight_bits} bits\n")
     results = []
     for threads in args.threads or ([1] if args.quick else [1, 2]):
         for precision in args.precision or ["int8", "f32"]:

@@ -21,6 +21,7 @@ CPUS = {
     "max": ("i8mm", "max,sve=off,sme=off", 0xD47, "fp asimd crc32 atomics fphp asimdhp cpuid asimddp i8mm bf16"),
 }
 FEW, MORE = 2, 4
+WEIGHT_BITS = 7
 
 
 def cpuinfo(part, features):
@@ -70,6 +71,7 @@ def main():
     parser.add_argument("--cpu", action="append", choices=CPUS, help="these alone")
     parser.add_argument("--engine", action="append", choices=["sortline", "litert", "onnxruntime"])
     args = parser.parse_args()
+    args.folder /= f"{WEIGHT_BITS}-bit"
     args.folder.mkdir(parents=True, exist_ok=True)
     engines = args.engine or ["sortline", "litert", "onnxruntime"]
     results = []
@@ -80,7 +82,7 @@ def main():
         print(f"  {'':28}" + "".join(f"{engine:>13}" for engine in engines) + "   ours / least")
         for precision in args.precision or ["int8"]:
             for network in args.network or networks.NETWORKS:
-                networks.write(args.folder, network)
+                networks.write(args.folder, network, WEIGHT_BITS)
                 found = {engine: frame(args, cpu, engine, args.folder / f"{network}-{precision}") for engine in engines}
                 cells = "".join(f"{f'{value:.1f}' if value else '-':>13}" for value in found.values())
                 peers = [value for engine, value in found.items() if value and engine != "sortline"]

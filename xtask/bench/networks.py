@@ -1,11 +1,11 @@
 """The networks that `cargo xtask bench inference` times, as ONNX and as LiteRT's flatbuffers.
 
-Usage: networks.py FOLDER
+Usage: networks.py FOLDER BITS
 Writes NAME-f32.onnx, NAME-int8.onnx, the same as .tflite, and NAME-f32.ncnn.param with its .bin, unless they are there.
 
 Weights are random: time does not depend on them. Batch norms are folded already. All paddings are
 TensorFlow's SAME, which every engine can express. ONNX Runtime's own quantizer makes the int8 ONNX
-(QDQ, u8 activations, i8 weights with a scale per channel).
+(QDQ, u8 activations, i8 weights of 7 or 8 bits with a scale per channel).
 """
 
 import importlib.util
@@ -143,7 +143,7 @@ class Images(CalibrationDataReader):
         return self.rest.pop() if self.rest else None
 
 
-def write(folder, name):
+def write(folder, name, weight_bits):
     paths = [folder / f"{name}-{precision}.{kind}" for precision in ("f32", "int8") for kind in ("onnx", "tflite")]
     f32, f32_flat, int8, int8_flat = paths
     if not all(path.exists() for path in paths):
@@ -152,9 +152,8 @@ def write(folder, name):
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, f32)
         quant_pre_process(str(f32), str(int8), skip_symbolic_shape=True)
-        # Weights of 7 bits: with 8, sums in ONNX Runtime and OpenVINO saturate on CPUs without VNNI.
-        quantize_static(int8, int8, Images(), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+        quantize_static(int8, int8, Images(), quant_format=QuantFormat.QDQ, per_channel=True,
+                        reduce_range=weight_bits == 7, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
         f32_flat.write_bytes(flatbuffer.convert(model))
         int8_flat.write_bytes(flatbuffer.convert(onnx.load(int8)))
     ncnn(f32, f32.with_suffix(".ncnn.param"))
@@ -177,4 +176,4 @@ def ncnn(path, param):
 
 if __name__ == "__main__":
     for network in NETWORKS:
-        write(pathlib.Path(sys.argv[1]), network)
+        write(pathlib.Path(sys.argv[1]), network, int(sys.argv[2]))

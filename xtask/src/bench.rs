@@ -40,7 +40,7 @@ fn script(name: &str, stages: &mut Stages) -> Result<Command, String> {
     command
         .arg(root().join("xtask/bench").join(name))
         .arg("--folder")
-        .arg(install::cache_dir().join("bench-networks-7-bit"))
+        .arg(install::cache_dir().join("bench-networks"))
         .env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::error::{Fault, Problem};
 use crate::gate::{Drive, GpioLine, PwmChannel};
+use proptest::prelude::*;
 
 const GOOD: &str = r#"name = "test"
 reject = "pass through"
@@ -59,12 +60,22 @@ fn shipped() -> Vec<std::path::PathBuf> {
 
 #[test]
 fn every_shipped_profile_is_valid_and_named_as_its_file() {
-    let files = shipped();
-    assert!(files.len() >= 2);
-    for file in files {
+    let mut names = Vec::new();
+    for file in shipped() {
         let profile = Profile::open(&file).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(profile.name(), file.file_stem().unwrap().to_str().unwrap());
+        names.push(profile.name().to_owned());
     }
+    names.sort();
+    let boards = [
+        "jetson-nano",
+        "jetson-orin-nano",
+        "qemu-virt",
+        "raspberry-pi-4",
+        "raspberry-pi-5",
+        "simulated",
+    ];
+    assert_eq!(names, boards);
 }
 
 #[test]
@@ -123,7 +134,7 @@ fn single_faults_are_named_with_their_line() {
     let range = Problem::OutOfRange {
         key: "rate_hz".into(),
         value: 0.0,
-        min: 1.0,
+        min: 2.0,
         max: 1000.0,
     };
     check("rate_hz = 30", "rate_hz = 0", 7, range);
@@ -264,6 +275,31 @@ fn all_faults_are_reported_at_once() {
         message.starts_with("t.toml: 3 faults\n  t.toml:7: "),
         "{message}"
     );
+}
+
+#[test]
+fn every_route_for_something_unknown_is_reported_along_with_all_else() {
+    let known = Known {
+        categories: vec!["y".into(), "w".into()],
+        items: vec!["w/z".into()],
+    };
+    let routes = "[routes]\nx = \"a\"\ny = \"b\"\n\"w/z\" = \"nowhere\"\n\"w/x\" = \"a\"\n";
+    let (head, _) = GOOD.split_once("[routes]").unwrap();
+    let text = format!("{head}{routes}").replacen("distance_mm = 500", "distance_mm = 120", 1);
+    let Err(ProfileError::Invalid { faults, .. }) = Profile::parse("t", &text, Some(&known)) else {
+        panic!("this has faults");
+    };
+    let lines: Vec<usize> = faults.iter().map(|f| f.line).collect();
+    assert_eq!(lines, [15, 29, 31, 32]);
+    let unknown = |name: &str| Problem::UnknownCategory(name.into(), "y, w".into());
+    assert_eq!(faults[1].problem, unknown("x"));
+    assert_eq!(faults[3].problem, unknown("w/x"));
+    let good = text.replacen("distance_mm = 120", "distance_mm = 500", 1);
+    let good = good
+        .replacen("nowhere", "b", 1)
+        .replacen("x = \"a\"\n", "", 1);
+    let good = good.replacen("\"w/x\" = \"a\"\n", "", 1);
+    assert!(Profile::parse("t", &good, Some(&known)).is_ok());
 }
 
 #[test]
@@ -413,4 +449,21 @@ fn the_belts_output_and_the_longest_loss_of_the_camera_resolve() {
             problem: shared
         }]
     );
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_a_profile_or_faults_with_lines_of_the_text(
+        cut in 0..GOOD.len(), more in ".{0,60}", key in "[a-z_]{1,12}", value in "[-0-9a-z.\"\\[\\]{}, ]{0,12}",
+    ) {
+        let inserted = format!("{}\n{key} = {value}\n{}", &GOOD[..cut], &GOOD[cut..]);
+        let replaced = format!("{}{more}{}", &GOOD[..cut], &GOOD[cut..]);
+        for text in [more.clone(), GOOD[..cut].to_owned(), inserted, replaced] {
+            if let Err(ProfileError::Invalid { faults, .. }) = Profile::from_toml("t", &text) {
+                let lines = 1 + text.bytes().filter(|b| *b == b'\n').count();
+                prop_assert!(!faults.is_empty());
+                prop_assert!(faults.iter().all(|f| (1..=lines).contains(&f.line)), "{faults:?}");
+            }
+        }
+    }
 }

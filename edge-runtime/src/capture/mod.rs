@@ -1,8 +1,10 @@
 //! Where frames come from.
 
+pub(crate) mod cameras;
 mod controls;
 pub(crate) mod convert;
 pub(crate) mod folder;
+pub(crate) mod rate;
 pub(crate) mod reopening;
 pub(crate) mod simulated;
 pub(crate) mod v4l2;

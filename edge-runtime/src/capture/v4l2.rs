@@ -1,7 +1,9 @@
 //! Cameras through Video4Linux: memory-mapped streaming, every wait with a time-out.
 
+use super::cameras::links;
 use super::controls;
 use super::convert::{Pixels, to_rgb};
+use super::rate::RateWatch;
 use super::{CaptureError, Frame, FrameSource};
 use crate::clock::Clock;
 use boards::Camera;
@@ -26,6 +28,7 @@ pub(crate) struct V4l2Camera {
     /// 0 where the driver does not tell.
     exposure_us: i64,
     stamp: Stamp,
+    rate: RateWatch,
     clock: Clock,
 }
 
@@ -58,6 +61,7 @@ impl V4l2Camera {
             stride,
             exposure_us,
             stamp: Stamp::Arrival,
+            rate: RateWatch::new(camera.rate_hz),
             clock,
             name,
         })
@@ -80,6 +84,12 @@ impl V4l2Camera {
         let (data, meta) = self.stream.next()?;
         (frame.captured_us, self.stamp) = captured_us(meta, self.exposure_us, self.clock.now_us());
         frame.sequence = meta.sequence.into();
+        if let Some(rate_hz) = self.rate.add(frame.captured_us, frame.sequence) {
+            eprintln!(
+                "warning: camera {}: only {rate_hz:.1} frames/s; `edge-runtime doctor` says what helps",
+                self.name
+            );
+        }
         let used = (meta.bytesused as usize).min(data.len());
         let data = if used == 0 { data } else { &data[..used] };
         let (width, height) = (self.width, self.height);
@@ -215,10 +225,10 @@ fn agree_rate(device: &Device, camera: &Camera) {
 /// What else could be named as the camera.
 fn others() -> String {
     let by_id = Path::new("/dev/v4l/by-id");
-    let found: Vec<String> = std::fs::read_dir(by_id)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path().display().to_string()))
+    let found = links(by_id);
+    let found: Vec<String> = found
+        .iter()
+        .map(|link| link.display().to_string())
         .collect();
     if found.is_empty() {
         return format!(

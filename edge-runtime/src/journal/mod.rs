@@ -5,13 +5,14 @@
 //! read by itself:
 //!
 //! ```text
-//! file    "SORTJRN" 0x02, then records
+//! file    "SORTJRN" 0x03, then records
 //! record  length u32 | CRC-32 of the payload u32 | payload     (little endian)
 //! payload a Record, by postcard
 //! ```
 //!
 //! The first record of a file is the state of the line; every event is followed by the commands that
-//! came of it, if any. Where records had to be dropped because the disk was too slow, a gap says so and
+//! came of it, if any. Movements of gates, planned and measured, stand where the line learned of them.
+//! Where records had to be dropped because the disk was too slow, a gap says so and
 //! is followed by the state again. A file that ends within a record, as after a power cut, is good up
 //! to there.
 //!
@@ -23,13 +24,14 @@ mod reader;
 mod writer;
 
 use crate::line::{Command, Event, Line};
+use crate::timing::Movement;
 pub(crate) use reader::{Ending, Reader};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use writer::{Journal, Limits};
 
 /// The first bytes of every file: a name and the version of the format.
-const MAGIC: &[u8; 8] = b"SORTJRN\x02";
+const MAGIC: &[u8; 8] = b"SORTJRN\x03";
 /// Records waiting for the disk.
 const QUEUE: usize = 4096;
 /// No record is longer.
@@ -46,6 +48,8 @@ pub(crate) enum Record {
     Commands(Vec<Command>),
     /// So many events were not written.
     Gap(u64),
+    /// A gate was moved.
+    Moved(Movement),
 }
 
 /// Where a journal is to be written, if at all.
@@ -92,12 +96,53 @@ impl JournaledLine {
         }
     }
 
+    /// Writes down how a gate was moved.
+    pub(crate) fn moved(&mut self, movement: &Movement) {
+        if let Some(journal) = &mut self.journal {
+            journal.moved(movement);
+        }
+    }
+
     /// Writes what still waits.
     ///
     /// # Errors
     /// When the journal could not be written, or not all of it.
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         self.journal.map_or(Ok(()), Journal::finish)
+    }
+}
+
+/// A file with one record of this payload, as the fuzz targets and tests need it.
+pub(crate) fn file_of_payload(payload: &[u8]) -> Vec<u8> {
+    let mut file = MAGIC.to_vec();
+    file.extend((payload.len() as u32).to_le_bytes());
+    file.extend(crc32fast::hash(payload).to_le_bytes());
+    file.extend(payload);
+    file
+}
+
+/// For tests elsewhere.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use std::path::Path;
+
+    /// A patient journal within these bounds.
+    pub(crate) fn create(folder: &Path, file_bytes: u64, all_bytes: u64) -> Journal {
+        let limits = Limits {
+            file_bytes,
+            all_bytes,
+        };
+        Journal::create(folder, limits, true).unwrap()
+    }
+
+    /// A file of these records.
+    pub(crate) fn bytes(records: &[Record]) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        for record in records {
+            bytes.extend(writer::framed(record, Vec::new()).unwrap());
+        }
+        bytes
     }
 }
 

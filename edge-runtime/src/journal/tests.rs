@@ -67,6 +67,26 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn movements_are_written_where_the_line_learned_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::create(folder.path(), ROOMY, true).unwrap();
+    let mut line = JournaledLine::new(line(), Some(journal));
+    let movement = Movement {
+        gate: 1,
+        on: true,
+        planned_us: 1_000,
+        actual_us: 1_020,
+        read_back_us: 1_050,
+    };
+    line.handle(&Event::Tick { t_us: 2_000 }, &mut Vec::new());
+    line.moved(&movement);
+    line.finish().unwrap();
+    let bytes = std::fs::read(folder.path().join("journal-000001.sjl")).unwrap();
+    let (records, _) = read(&bytes);
+    assert_eq!(records[2..], [Record::Moved(movement)]);
+}
+
+#[test]
 fn cut_at_any_byte_it_is_read_up_to_the_cut() {
     let bytes = journal_bytes(20);
     let (all, _) = read(&bytes);

@@ -2,6 +2,7 @@
 
 use super::{MAGIC, MAX_RECORD_BYTES, QUEUE, Record};
 use crate::line::{Command, Event, Line};
+use crate::timing::Movement;
 use anyhow::{Context, bail};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -85,6 +86,13 @@ impl Journal {
             }
         } else if self.is_full.swap(false, Ordering::AcqRel) {
             self.begin(line);
+        }
+    }
+
+    /// Writes a movement, if there is room: it is not needed for repeating the run.
+    pub(super) fn moved(&mut self, movement: &Movement) {
+        if self.lost == 0 {
+            self.send(Record::Moved(*movement));
         }
     }
 
@@ -213,21 +221,26 @@ impl Files {
     }
 
     fn write(&mut self, record: &Record) -> anyhow::Result<()> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        buffer.extend_from_slice(&[0; 8]);
-        let mut buffer = postcard::to_extend(record, buffer)?;
-        let length = buffer.len() - 8;
-        if length > MAX_RECORD_BYTES {
-            bail!("a record of {length} bytes is too long for the journal");
-        }
-        let checksum = crc32fast::hash(&buffer[8..]);
-        buffer[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        buffer[4..8].copy_from_slice(&checksum.to_le_bytes());
+        let buffer = framed(record, std::mem::take(&mut self.buffer))?;
         let result = self.put(&buffer);
         self.buffer = buffer;
         result
     }
+}
+
+/// A record with its length and checksum, in a buffer that may have been used before.
+pub(super) fn framed(record: &Record, mut buffer: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    buffer.clear();
+    buffer.extend_from_slice(&[0; 8]);
+    let mut buffer = postcard::to_extend(record, buffer)?;
+    let length = buffer.len() - 8;
+    if length > MAX_RECORD_BYTES {
+        bail!("a record of {length} bytes is too long for the journal");
+    }
+    let checksum = crc32fast::hash(&buffer[8..]);
+    buffer[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    buffer[4..8].copy_from_slice(&checksum.to_le_bytes());
+    Ok(buffer)
 }
 
 /// The number in the name of a journal's file.

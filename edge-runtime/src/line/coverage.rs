@@ -37,9 +37,11 @@ impl Coverage {
     pub(crate) fn see(&mut self, travel_mm: f64) {
         let front_mm = self.half_view_mm - travel_mm;
         match self.seen_to_mm {
-            Some(known_to_mm) if front_mm < known_to_mm => self.add([front_mm, known_to_mm]),
+            // What had just come into view, or is about to leave it, may not be recognised for an item.
+            Some(known_to_mm) if front_mm < known_to_mm => {
+                self.add([-travel_mm, known_to_mm + self.half_view_mm]);
+            }
             Some(_) => {}
-            // What is about to leave the view may not be recognised for an item in one frame.
             None => self.add([-travel_mm, self.end_mm - travel_mm]),
         }
         self.seen_to_mm = Some(-self.half_view_mm - travel_mm);
@@ -94,9 +96,10 @@ mod tests {
     fn what_passed_while_the_camera_was_blind_is_unknown() {
         let mut coverage = Coverage::new(100.0, 500.0);
         watch(&mut coverage, 0..=5);
-        // From 5 s to 9 s the belt moves 400 mm, twice the view: 200 mm pass unseen.
+        // From 5 s to 9 s the belt moves 400 mm, twice the view: 200 mm pass unseen, and half the view on
+        // both sides was not seen for long.
         watch(&mut coverage, 9..=9);
-        for (t_s, expect) in [(9.8, true), (10.3, false), (11.7, false), (12.3, true)] {
+        for (t_s, expect) in [(8.8, true), (9.3, false), (12.7, false), (13.3, true)] {
             assert_eq!(known(&coverage, t_s), expect, "{t_s} s");
         }
     }

@@ -10,7 +10,7 @@ use boards::Destination;
 const CERTAIN_VIEWS: u32 = 3;
 const CERTAIN_SCORE: f32 = 0.9;
 /// What looks like two items is taken for one when that many views agree this well on what it is.
-const ONE_ITEM_SCORE: f32 = 0.99;
+const ONE_ITEM_SCORE: f32 = 0.999;
 /// Firings are released this long before they begin.
 const HORIZON_US: i64 = 40_000;
 /// A firing that would have to begin sooner than this is late.

@@ -72,6 +72,8 @@ const JERK_SHARE: f64 = 0.5;
 const BACKWARDS_MM: f64 = 5.0;
 /// An encoder that has not been heard of for so long is lost.
 const SILENCE_US: i64 = 200_000;
+/// The same of a camera that the motion is taken from.
+const CAMERA_SILENCE_US: i64 = 600_000;
 /// Items are located to within this on a belt whose travel is known.
 const PLACE_ERROR_MM: f64 = 10.0;
 /// A belt goes from standing to its nominal speed, or back, in 1 over this many seconds.
@@ -164,8 +166,12 @@ impl Motion {
     /// Whether the source of the motion has gone silent.
     pub(crate) fn is_silent(&self, now_us: i64) -> bool {
         let last_us = self.samples[self.samples.len() - 1].t_us;
-        let silent = now_us - last_us > SILENCE_US;
-        matches!(self.source, Source::Encoder { .. }) && silent
+        let longest_us = match self.source {
+            Source::Fixed => return false,
+            Source::Encoder { .. } => SILENCE_US,
+            Source::Camera { .. } => CAMERA_SILENCE_US,
+        };
+        now_us - last_us > longest_us
     }
 
     /// Takes in the encoder's pulses since some beginning, as counted at `t_us`.

@@ -2,7 +2,7 @@
 
 use super::event::Reason;
 use super::vote::Votes;
-use boards::{Destination, Profile};
+use boards::{Destination, Known, Profile};
 use models::LabelSet;
 use serde::{Deserialize, Serialize};
 
@@ -35,44 +35,29 @@ pub(crate) struct Standing {
 /// Where items of one category go different ways, one of them needs this share of its score.
 const WAY_SHARE: f32 = 0.6;
 
-/// A route table that does not fit a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RouteError {
-    #[error(
-        "the board has a route for {0:?}, which is neither a category of the bundle nor one of its items: copy the \
-         board file and write the bundle's own under [routes] ({1}; or CATEGORY/ITEM for a single item)"
-    )]
-    Unknown(String, String),
+/// What a board may have routes for: the bundle's categories, and its items.
+pub(crate) fn known(labels: &LabelSet) -> Known {
+    Known {
+        categories: labels.categories().to_vec(),
+        items: (0..labels.len()).map(|item| labels.path(item)).collect(),
+    }
 }
 
 impl Routes {
     /// The board's routes for the bundle's items: the item's own, else its category's. An item
-    /// without either is rejected.
-    ///
-    /// # Errors
-    /// When the board names what the bundle does not have.
-    pub(crate) fn new(
-        board: &Profile,
-        labels: &LabelSet,
-        thresholds: &[f32],
-    ) -> Result<Self, RouteError> {
+    /// without either is rejected. (That a board has no others, [`Profile::open_for`] sees to.)
+    pub(crate) fn new(board: &Profile, labels: &LabelSet, thresholds: &[f32]) -> Self {
         let categories = labels.categories();
-        for (name, _) in board.routes() {
-            let is_item = (0..labels.len()).any(|item| labels.path(item) == *name);
-            if !is_item && !categories.contains(name) {
-                return Err(RouteError::Unknown(name.clone(), categories.join(", ")));
-            }
-        }
         let item = |item| {
             let category = labels.category_of(item);
             let way = way(board, &labels.path(item), &categories[category]);
             ItemRoute { category, way }
         };
-        Ok(Self {
+        Self {
             items: (0..labels.len()).map(item).collect(),
             thresholds: thresholds.to_vec(),
             reject: board.reject(),
-        })
+        }
     }
 
     /// How many items the bundle knows.
@@ -179,24 +164,19 @@ mod tests {
     }
 
     #[test]
-    fn a_board_may_name_categories_and_items_of_the_bundle_only() {
+    fn an_item_goes_its_own_way_else_its_categorys_else_to_the_rejects() {
         let pairs = [("c", "x"), ("c", "y"), ("d", "z")];
         let pairs = pairs.map(|(c, i)| (c.to_owned(), i.to_owned())).to_vec();
         let labels = LabelSet::new("t", pairs).unwrap();
-        let board = |routes: &str| {
-            let text = include_str!("../../../boards/profiles/simulated.toml");
-            let (head, _) = text.split_once("[routes]").unwrap();
-            Profile::from_toml("t", &format!("{head}[routes]\n{routes}")).unwrap()
-        };
-        let good = board("c = \"gate-1\"\n\"c/y\" = \"gate-2\"\n");
-        let routes = Routes::new(&good, &labels, &[0.0; 2]).unwrap();
+        let text = include_str!("../../../boards/profiles/simulated.toml");
+        let (head, _) = text.split_once("[routes]").unwrap();
+        let text = format!("{head}[routes]\nc = \"gate-1\"\n\"c/y\" = \"gate-2\"\n");
+        let board = Profile::from_toml("t", &text).unwrap();
+        let routes = Routes::new(&board, &labels, &[0.0; 2]);
         let ways: Vec<_> = routes.items.iter().map(|i| i.way).collect();
         assert_eq!(ways, [A, B, END]);
-        for unknown in ["e = \"gate-1\"", "\"c/z\" = \"gate-1\""] {
-            assert!(
-                Routes::new(&board(unknown), &labels, &[0.0; 2]).is_err(),
-                "{unknown}"
-            );
-        }
+        let known = known(&labels);
+        assert_eq!(known.categories, ["c", "d"]);
+        assert_eq!(known.items, ["c/x", "c/y", "d/z"]);
     }
 }

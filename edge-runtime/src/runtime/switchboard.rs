@@ -22,6 +22,17 @@ struct State {
     all_off: bool,
     /// What the belt's output is to become.
     belt: Option<bool>,
+    /// Firings that were over before they could begin.
+    left_out: u64,
+}
+
+impl State {
+    /// Where the end of the firing is that this edge begins.
+    fn off_edge_of(&self, edge: &Edge) -> Option<usize> {
+        let mut rest = self.edges.iter();
+        let end = || rest.position(|e| e.gate == edge.gate && !e.on);
+        edge.on.then(end).flatten()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +65,7 @@ impl Switchboard {
                 edges: Vec::with_capacity(MOST_EDGES),
                 all_off: false,
                 belt: None,
+                left_out: 0,
             }),
             changed: Condvar::new(),
             max_on_us,
@@ -102,6 +114,11 @@ impl Switchboard {
     pub(crate) fn run_belt(&self) {
         self.lock().belt = Some(true);
         self.changed.notify_one();
+    }
+
+    /// How many firings were left out because the thread was held up until they were over.
+    pub(crate) fn left_out(&self) -> u64 {
+        self.lock().left_out
     }
 
     /// Ends the waiting, so that the end is seen.
@@ -167,7 +184,18 @@ impl Switchboard {
         let now_us = clock.now_us();
         let edge_us = state.edges.first().map(|edge| edge.t_us);
         if edge_us.is_some_and(|edge_us| edge_us <= now_us) {
-            return Due::Edge(state.edges.remove(0));
+            let edge = state.edges.remove(0);
+            return match state
+                .off_edge_of(&edge)
+                .filter(|at| state.edges[*at].t_us <= now_us)
+            {
+                Some(over) => {
+                    state.edges.remove(over);
+                    state.left_out += 1;
+                    Due::Nothing
+                }
+                None => Due::Edge(edge),
+            };
         }
         let next_us = edge_us.into_iter().chain(step_us).min();
         let wait_us = next_us.map_or(i64::MAX, |next_us| next_us - now_us);

@@ -16,6 +16,7 @@ struct Silent {
 impl Observer for Silent {
     fn commanded(&mut self, _: &Command) {}
     fn switched(&mut self, _: &Movement) {}
+    fn left_out(&mut self, _: u64) {}
     fn computed(&mut self, _: i64) {}
     fn framed(&mut self, dropped: u64) {
         self.frames += 1 + dropped;
@@ -145,6 +146,65 @@ fn firings_are_cut_to_the_longest_time_and_end_in_the_safe_state() {
             assert!(movement.planned_us <= movement.actual_us);
             assert!(movement.actual_us <= movement.read_back_us);
         }
+    });
+}
+
+/// A pin that is slow, as a thread is that gets no CPU.
+struct Slow<P>(P);
+
+impl<P: embedded_hal::digital::ErrorType> embedded_hal::digital::ErrorType for Slow<P> {
+    type Error = P::Error;
+}
+
+impl<P: embedded_hal::digital::OutputPin> embedded_hal::digital::OutputPin for Slow<P> {
+    fn set_low(&mut self) -> Result<(), P::Error> {
+        self.0.set_low()
+    }
+
+    fn set_high(&mut self) -> Result<(), P::Error> {
+        std::thread::sleep(Duration::from_millis(100));
+        self.0.set_high()
+    }
+}
+
+impl<P: embedded_hal::digital::StatefulOutputPin> embedded_hal::digital::StatefulOutputPin
+    for Slow<P>
+{
+    fn is_set_high(&mut self) -> Result<bool, P::Error> {
+        self.0.is_set_high()
+    }
+
+    fn is_set_low(&mut self) -> Result<bool, P::Error> {
+        self.0.is_set_low()
+    }
+}
+
+#[test]
+fn a_firing_that_is_over_before_it_can_begin_is_left_out() {
+    let clock = Clock::Monotonic;
+    let switchboard = Switchboard::new(vec![60_000_000; 3]);
+    let (pins, edges) = RecordedPin::row(3, &clock);
+    let stop = AtomicBool::new(false);
+    let watch = Watch::new(&stop, &clock);
+    let (movements, _moved) = sync_channel(16);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut gates = BoardGates::of_pins(pins.into_iter().map(Slow).collect());
+            switchboard.run(&mut gates, &movements, &clock, &watch)
+        });
+        let now_us = clock.now_us() + 50_000;
+        // While the first is being switched on, the second is over, and the third's end is not.
+        for (gate, on_us, off_us) in [(0, 0, 900_000), (1, 10_000, 20_000), (2, 10_000, 800_000)] {
+            switchboard
+                .fire(gate, now_us + on_us, now_us + off_us)
+                .unwrap();
+        }
+        let seen: Vec<_> = (0..4).map(|_| edges.recv().unwrap()).collect();
+        let order: Vec<_> = seen.iter().map(|e| (e.gate, e.on)).collect();
+        assert_eq!(order, [(0, true), (2, true), (2, false), (0, false)]);
+        assert_eq!(switchboard.left_out(), 1);
+        stop.store(true, Ordering::Release);
+        switchboard.wake();
     });
 }
 

@@ -180,6 +180,11 @@ pub(crate) fn limit_waiting(stream: &TcpStream, limits: Limits) -> std::io::Resu
     stream.set_write_timeout(Some(limits.request))
 }
 
+/// Tries to read the head of a request.
+pub(crate) fn try_head(bytes: &[u8]) -> Result<bool, Response> {
+    Head::parse(bytes).map(|head| head.is_some())
+}
+
 struct Head {
     method: String,
     path: String,

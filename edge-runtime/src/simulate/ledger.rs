@@ -74,6 +74,10 @@ impl Observer for Ledger {
         self.timing.add(movement);
     }
 
+    fn left_out(&mut self, firings: u64) {
+        self.timing.left_out += firings;
+    }
+
     fn computed(&mut self, took_us: i64) {
         self.compute_us.push(took_us);
     }

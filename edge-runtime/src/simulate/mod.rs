@@ -250,7 +250,7 @@ impl Setup {
         let known = if bundle.is_some() { known } else { &labels };
         let categories = known.categories();
         let board = match &args.board {
-            Some(file) => Profile::open(file)?,
+            Some(file) => Profile::open_for(file, &route::known(known))?,
             None => {
                 let speed_mm_s = (args.rate / 60.0 * PITCH_MM).max(200.0);
                 Profile::simulated(categories, speed_mm_s, args.motion)
@@ -260,13 +260,7 @@ impl Setup {
         let thresholds = bundle.map_or(vec![0.0; categories.len()], |b| {
             b.manifest.reject_thresholds.clone()
         });
-        let routes = Routes::new(&board, known, &thresholds).with_context(|| {
-            let file = args
-                .board
-                .as_deref()
-                .unwrap_or(Path::new("simulated board"));
-            file.display().to_string()
-        })?;
+        let routes = Routes::new(&board, known, &thresholds);
         let category_of = categories_of(&labels, categories, &args.items)?;
         let way = |path: &str, category: usize| route::way(&board, path, &categories[category]);
         let kinds = category_of.iter().enumerate();

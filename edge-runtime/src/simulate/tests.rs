@@ -82,7 +82,7 @@ fn cards(args: &Args, board: Profile) -> Setup {
     let categories: Vec<String> = (0..COLOURS.len()).map(|c| format!("c{c}")).collect();
     let items = categories.iter().map(|c| (c.clone(), c.clone())).collect();
     let labels = LabelSet::new("cards", items).unwrap();
-    let routes = Routes::new(&board, &labels, &[0.5; 4]).unwrap();
+    let routes = Routes::new(&board, &labels, &[0.5; 4]);
     let ways: Vec<_> = categories
         .iter()
         .map(|c| route::way(&board, c, c))

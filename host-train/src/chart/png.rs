@@ -5,7 +5,7 @@ use std::io::Cursor;
 use anyhow::{Context, Result};
 use image::{ImageFormat, Rgb, RgbImage};
 
-use super::{COLOURS, Layout, Line, ROOM, SIZE, number};
+use super::{COLOURS, Layout, Line, ROOM, SIZE, number, ticks};
 
 /// Pixels of a chart's unit, and of a dot of its letters.
 const SCALE: f64 = 2.0;
@@ -60,13 +60,15 @@ pub(crate) fn png(x_name: &str, y_name: &str, lines: &[Line]) -> Result<Vec<u8>>
     let [width, height] = SIZE.map(|side| (side * SCALE) as u32);
     let mut picture = Picture(RgbImage::from_pixel(width, height, Rgb([255; 3])));
     let (grey, black) = (Rgb([221; 3]), Rgb([0; 3]));
-    for [across, up] in layout.ticks() {
-        let (x, y) = (layout.x(across), layout.y(up));
-        let [left, right] = layout.x_range.map(|value| layout.x(value));
+    let [left, right] = layout.x_range.map(|value| layout.x(value));
+    for up in ticks(layout.y_range) {
+        let y = layout.y(up);
         picture.line([left, y], [right, y], grey);
         picture.text([ROOM[0] - 6.0, y], 1.0, &number(up), black);
+    }
+    for across in ticks(layout.x_range) {
         let below = SIZE[1] - ROOM[3] + 12.0;
-        picture.text([x, below], 0.5, &number(across), black);
+        picture.text([layout.x(across), below], 0.5, &number(across), black);
     }
     for (index, line) in lines.iter().enumerate() {
         let colour = colour(index);

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::Checkpoint;
 
@@ -84,13 +84,30 @@ impl Store {
     }
 }
 
-/// Writes a file so that its name never stands for half of it.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Says what would keep a file from being written, before hours go into what is to be in it.
+pub(crate) fn ensure_writable(path: &Path) -> Result<()> {
+    let shown = path.display();
+    ensure!(
+        !path.is_dir(),
+        "{shown}: cannot be written: a folder has this name"
+    );
+    let beside = beside(path);
+    let tried = File::create(&beside).and_then(|_| fs::remove_file(&beside));
+    tried.with_context(|| format!("{shown}: cannot be written"))
+}
+
+/// Where a file is written before it gets its name.
+fn beside(path: &Path) -> PathBuf {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or("file");
-    let beside = path.with_file_name(format!(".{name}.tmp"));
+    path.with_file_name(format!(".{name}.tmp"))
+}
+
+/// Writes a file so that its name never stands for half of it.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = beside(path);
     let write = || -> std::io::Result<()> {
         let mut file = File::create(&beside)?;
         file.write_all(bytes)?;

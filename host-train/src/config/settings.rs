@@ -144,6 +144,10 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
         "Learning rate of a stage of the network as a part of that of the next one",
     ),
     (
+        "full.refit",
+        "After a frozen backbone: at the end train the classifier again, on the new features",
+    ),
+    (
         "augment.horizontal_flip",
         "Probability of mirroring left and right",
     ),

@@ -65,6 +65,9 @@ pub(crate) struct FullConfig {
     pub(crate) thaw_epochs: u32,
     /// The learning rate of a stage of the network as a part of that of the stage after it.
     pub(crate) stage_decay: f64,
+    /// After a frozen backbone: train the classifier once more at the end, as at the beginning, on
+    /// features of the network that has learned.
+    pub(crate) refit: bool,
     /// Everything else.
     #[serde(flatten)]
     pub(crate) stage: StageConfig,
@@ -165,6 +168,7 @@ impl FullConfig {
             views: 2,
             thaw_epochs: 0,
             stage_decay: 1.0,
+            refit: false,
             stage: StageConfig::new(40, 64, ScheduleConfig::cosine(2e-3, 0.1)),
         }
     }
@@ -173,6 +177,7 @@ impl FullConfig {
     pub(crate) fn fine_tune() -> FullConfig {
         FullConfig {
             freeze_norms: true,
+            refit: true,
             stage: StageConfig::new(0, 32, ScheduleConfig::cosine(3e-5, 0.1)),
             ..FullConfig::from_scratch()
         }

@@ -35,7 +35,13 @@ fn what_a_file_does_not_say_has_its_default() {
     assert_eq!(frozen.full, FullConfig::fine_tune());
     assert!(frozen.frozen_head().is_some());
     for (fault, named) in [
-        ("[full]\nlr = 'fast'", "lr"),
+        (
+            "[full]\nlr = 'fast'",
+            "full.lr: invalid type: string \"fast\", expected a number",
+        ),
+        ("[full]\nbatch = 1.5", "expected a whole number"),
+        ("full = 3", "expected a table"),
+        ("se = 'tail'", "tail"),
         ("[full]\nlearning_rate = 1", "learning_rate"),
         ("[head]\nbalance = 'perhaps'", "perhaps"),
         ("[augment]\ncolour = 1", "colour"),
@@ -61,6 +67,7 @@ fn the_recipes_are_settings() {
     table.insert("data".into(), "photos".into());
     let config = TrainConfig::from_table(table).unwrap();
     assert_eq!(config.full.stage.optimizer, Optimizer::Nadam);
+    assert_eq!(config.network, "se-resnet50-head");
 }
 
 #[test]

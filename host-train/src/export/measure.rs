@@ -38,7 +38,7 @@ impl Trained {
         wanted: &Destination,
         scores: &[Vec<f32>],
         items: &[usize],
-    ) -> Calibration {
+    ) -> Result<Calibration> {
         let temperature = calibrate::temperature(scores, items);
         let rescale = |row: &Vec<f32>| calibrate::rescaled(row, temperature);
         let rescaled: Vec<Vec<f32>> = scores.iter().map(rescale).collect();
@@ -51,18 +51,18 @@ impl Trained {
             calibrate::calibration_error(scores, items) * 100.0,
             calibrate::calibration_error(&rescaled, items) * 100.0
         );
-        let thresholds = wanted.purity.map(|purity| {
+        let thresholds = wanted.wanted_purity(&self.labels)?.map(|purity| {
             let floor = wanted.reject_below;
-            let found = calibrate::thresholds(&rescaled, items, &self.labels, purity, floor);
+            let found = calibrate::thresholds(&rescaled, items, &self.labels, &purity, floor);
             for (category, threshold) in self.labels.categories().iter().zip(&found) {
                 say!("{category}: rejected below {threshold:.3}");
             }
             found
         });
-        Calibration {
+        Ok(Calibration {
             temperature,
             thresholds,
-        }
+        })
     }
 
     /// The accuracy that these scores mean.

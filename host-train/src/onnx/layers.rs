@@ -2,17 +2,11 @@
 
 use models::Op;
 use models::graph::{Activation, Shape};
-use models::quantize::{Affine, quantize_bias, quantize_weight};
+use models::quantize::{Affine, GATE, quantize_bias, quantize_weight};
 use tract_onnx::pb::tensor_proto::DataType;
 
 use super::proto::{float, float_bytes, initializer, int, ints, window};
 use super::{Writer, output_name, rounded_name};
-
-/// How the gate of a product is rounded: its values are those from 0 to 1.
-const GATE: Affine = Affine {
-    scale: 1.0 / 255.0,
-    zero_point: 0,
-};
 
 impl Writer<'_> {
     /// A convolution; a dense layer is one of a single pixel.

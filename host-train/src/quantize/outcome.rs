@@ -35,8 +35,26 @@ pub(super) struct Outcome {
     pub(super) int8: Measured,
     /// Photos with the same best item in both.
     pub(super) same_item: usize,
+    pub(super) limits: Limits,
+    /// Whether no more is lost than may be; no bundle is written otherwise.
+    pub(super) holds: bool,
     pub(super) classes: Vec<Class>,
     pub(super) layers: Vec<Layer>,
+}
+
+/// Points of accuracy that may be lost.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Limits {
+    pub(super) items: f64,
+    pub(super) categories: f64,
+}
+
+impl Limits {
+    /// Whether no more is lost.
+    pub(super) fn hold(self, [items, categories]: [f64; 2]) -> bool {
+        // A photo in so many is that part of a point: what is equal must not fail for rounding.
+        items <= self.items + 1e-9 && categories <= self.categories + 1e-9
+    }
 }
 
 /// One form of the network.
@@ -86,6 +104,7 @@ impl Outcome {
         (gains, noise): (&BTreeMap<usize, f64>, &BTreeMap<usize, f64>),
         (photos, [expected, scores]): (&Squares, [&Scores; 2]),
         bytes: [usize; 2],
+        limits: Limits,
     ) -> Outcome {
         let labels = &bench.trained.labels;
         let measured = |bytes: usize, scores: &Scores| {
@@ -135,6 +154,8 @@ impl Outcome {
             f32: measured(bytes[0], expected),
             int8: measured(bytes[1], scores),
             same_item: exact.iter().zip(&rounded).filter(|(a, b)| a == b).count(),
+            limits,
+            holds: limits.hold(lost(photos, labels, [&expected.shipped, &scores.shipped])),
             classes: (0..labels.len()).map(class).collect(),
             layers: (0..bench.graph.nodes.len())
                 .filter(|index| noise.contains_key(index) || gains.contains_key(index))

@@ -1,15 +1,18 @@
 //! The outcome as a page.
 
-use super::outcome::{Outcome, megabytes};
-use crate::chart::{Line, svg};
+use super::outcome::{Class, Layer, Outcome, megabytes};
+use crate::chart::{Line, Series, bars, svg};
 use crate::report::page::Page;
+
+/// Layers whose loss is drawn.
+const DRAWN: usize = 16;
 
 /// A page that needs no other file.
 pub(super) fn page(outcome: &Outcome) -> String {
     let mut page = Page::new(&format!("{} in 8 bits", outcome.network));
     summary(&mut page, outcome);
-    layers(&mut page, outcome);
     classes(&mut page, outcome);
+    losses(&mut page, outcome);
     page.heading("What was tried");
     page.paragraph(&format!(
         "Signal-to-noise ratio of the logits against f32, on some of the {} calibration photos.",
@@ -21,6 +24,7 @@ pub(super) fn page(outcome: &Outcome) -> String {
         vec![tried.describe(), quality, kept.to_owned()]
     });
     page.table(&["ranges", "logits", ""], tried.collect());
+    layers(&mut page, outcome);
     page.finish()
 }
 
@@ -46,6 +50,16 @@ fn summary(page: &mut Page, outcome: &Outcome) {
         ],
     );
     let [items, categories] = outcome.lost();
+    let limits = outcome.limits;
+    page.paragraph(&format!(
+        "{}: at most {} points of items and {} of categories may be lost.",
+        match outcome.holds {
+            true => "A bundle is written",
+            false => "No bundle is written",
+        },
+        limits.items,
+        limits.categories
+    ));
     page.paragraph(&format!(
         "On {} photos, each as the sorting program sees it: the same item on {}, {items:.2} points of items \
          and {categories:.2} of categories lost, logits with {:.1} dB between signal and noise. Layers that \
@@ -60,29 +74,40 @@ fn summary(page: &mut Page, outcome: &Outcome) {
     ));
 }
 
-fn layers(page: &mut Page, outcome: &Outcome) {
-    page.heading("Layers");
+fn losses(page: &mut Page, outcome: &Outcome) {
+    page.heading("What lost most");
+    page.paragraph("By how much the logits become better when one layer alone stays f32.");
+    let worst: Vec<&Layer> = outcome.worst().into_iter().take(DRAWN).collect();
+    let names: Vec<String> = worst.iter().map(|layer| layer.name.clone()).collect();
+    let gain = Series {
+        name: "gain in dB",
+        values: worst.iter().map(|layer| layer.gain_db).collect(),
+    };
+    page.raw(&bars(&names, "", &[gain]));
     page.paragraph(
         "Signal-to-noise ratio of each tensor against f32, in the order of the network, with all that comes \
-         before in 8 bits; and by how much the logits become better when one layer alone stays f32.",
+         before in 8 bits.",
     );
-    let line = |name: &str, value: &dyn Fn(usize) -> Option<f64>| {
-        let points = (0..outcome.layers.len()).filter_map(|n| Some([n as f64, value(n)?]));
-        Line {
-            name: name.to_owned(),
-            points: points.collect(),
-        }
+    let points = outcome.layers.iter().enumerate();
+    let noise = Line {
+        name: "signal to noise".to_owned(),
+        points: points
+            .filter_map(|(n, layer)| Some([n as f64, layer.tensor_db?]))
+            .collect(),
     };
-    let noise = line("tensors", &|n| outcome.layers[n].tensor_db);
     page.raw(&svg("tensor", "dB", &[noise]));
-    let gain = line("layers", &|n| outcome.layers[n].gain_db);
-    page.raw(&svg("layer", "gain in dB", &[gain]));
+}
+
+fn layers(page: &mut Page, outcome: &Outcome) {
+    page.heading("All tensors and layers");
+    page.paragraph(
+        "Tensors without a range are not rounded by themselves: the ReLU that follows limits them first.",
+    );
     let decibels = |value: Option<f64>| value.map_or_else(String::new, |db| format!("{db:.1}"));
     let rows = outcome.layers.iter().enumerate().map(|(n, layer)| {
-        let range = layer.range.map_or_else(
-            || "f32".to_owned(),
-            |[low, high]| format!("{low:.3} to {high:.3}"),
-        );
+        let range = layer
+            .range
+            .map_or_else(String::new, |[low, high]| format!("{low:.3} to {high:.3}"));
         vec![
             format!("{n} {}", layer.name),
             range,
@@ -98,10 +123,29 @@ fn layers(page: &mut Page, outcome: &Outcome) {
 
 fn classes(page: &mut Page, outcome: &Outcome) {
     page.heading("Items");
+    let share =
+        |right: usize, photos: usize| (photos > 0).then(|| 100.0 * right as f64 / photos as f64);
+    let names: Vec<String> = outcome
+        .classes
+        .iter()
+        .map(|class| class.item.clone())
+        .collect();
+    let series = |name: &'static str, right: &dyn Fn(&Class) -> usize| {
+        let values = outcome.classes.iter();
+        Series {
+            name,
+            values: values
+                .map(|class| share(right(class), class.photos))
+                .collect(),
+        }
+    };
+    let f32 = series("f32", &|class| class.right_f32);
+    let int8 = series("int8", &|class| class.right_int8);
+    page.raw(&bars(&names, "%", &[f32, int8]));
     let rows = outcome.classes.iter().map(|class| {
-        let part = |right: usize| match class.photos {
-            0 => "–".to_owned(),
-            photos => format!("{:.1}%", 100.0 * right as f64 / photos as f64),
+        let part = |right: usize| match share(right, class.photos) {
+            None => "–".to_owned(),
+            Some(share) => format!("{share:.1}% ({right})"),
         };
         vec![
             class.item.clone(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use models::quantize::{Affine, Observer};
+use models::quantize::{Affine, Observer, avoid_ties};
 use models::{Weights, passes};
 use serde::Serialize;
 
@@ -137,6 +137,7 @@ fn affines(
         all.merge(second);
         ranges[*node] = Affine::covering(observers[node].range(&all));
     }
+    avoid_ties(&bench.graph, &mut ranges);
     Ok(ranges)
 }
 

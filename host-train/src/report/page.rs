@@ -61,24 +61,27 @@ impl Page {
 }
 
 /// A confusion matrix as SVG: a row for what it was, a column for what was said; the darker, the larger
-/// the part of the row.
+/// the part of the row. What is right is blue, the rest red.
 pub(crate) fn matrix(names: &[String], counts: &[Vec<usize>]) -> String {
-    const CELL: usize = 18;
-    const ROOM: usize = 190;
-    let side = ROOM + CELL * names.len();
+    // Few classes have larger cells; the names have room for Chinese letters.
+    let cell = (400 / names.len().max(1)).clamp(18, 48);
+    let letters = names.iter().map(|name| name.chars().count());
+    let room = (11 * letters.max().unwrap_or(0)).clamp(60, 190);
+    let font = 8 + cell / 12;
+    let side = room + cell * names.len();
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" \
          width=\"{side}\" font-family=\"sans-serif\" font-size=\"10\">\n"
     );
     for (row, name) in names.iter().enumerate() {
-        let place = ROOM + row * CELL;
-        let (text, middle) = (escape(name), place + CELL / 2 + 3);
+        let place = room + row * cell;
+        let (text, middle) = (escape(name), place + cell / 2 + 3);
         let _ = writeln!(
             svg,
             "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\">{text}</text>\
              <text transform=\"translate({middle} {}) rotate(-90)\">{text}</text>",
-            ROOM - 5,
-            ROOM - 5
+            room - 5,
+            room - 5
         );
         let total: usize = counts[row].iter().sum();
         for (column, &count) in counts[row].iter().enumerate() {
@@ -91,14 +94,14 @@ pub(crate) fn matrix(names: &[String], counts: &[Vec<usize>]) -> String {
                 0 => String::new(),
                 count => count.to_string(),
             };
-            let (x, y) = (ROOM + column * CELL, place);
+            let (x, y) = (room + column * cell, place);
             let _ = writeln!(
                 svg,
-                "<rect x=\"{x}\" y=\"{y}\" width=\"{CELL}\" height=\"{CELL}\" fill=\"{shade}\" \
+                "<rect x=\"{x}\" y=\"{y}\" width=\"{cell}\" height=\"{cell}\" fill=\"{shade}\" \
                  stroke=\"#eee\"><title>{text}, said {}: {count}</title></rect>\
-                 <text x=\"{}\" y=\"{middle}\" text-anchor=\"middle\" font-size=\"8\">{number}</text>",
+                 <text x=\"{}\" y=\"{middle}\" text-anchor=\"middle\" font-size=\"{font}\">{number}</text>",
                 escape(&names[column]),
-                x + CELL / 2
+                x + cell / 2
             );
         }
     }

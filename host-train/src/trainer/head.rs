@@ -17,32 +17,56 @@ use crate::student::Stage;
 impl Trainer<'_> {
     /// Trains the classifier on features of the frozen backbone.
     pub(super) fn train_head(&mut self, head: &HeadConfig) -> Result<()> {
-        if self.state.epochs < head.stage.epochs {
-            let node = self
-                .graph
-                .feature_node()
-                .context("the network has no classifier")?;
-            let material = self.features(head, node)?;
-            let stage = Stage {
-                name: "head",
-                config: &head.stage,
-                first_epoch: 0,
-                lesson: self.lesson(node, 1, Norm::Running, &head.stage),
-                norm_momentum: 0.0,
-                thaw: None,
-            };
-            self.train_stage(&stage, &material)?;
-        }
+        self.train_on_features("head", head, 0)?;
         if self.state.epochs == head.stage.epochs {
             // The discriminant stays behind: its large weights of opposite signs cancel out on the
             // features they were fitted to, and neither dropout nor another backbone keeps that up.
             self.state.discriminant = None;
-            self.state.weights = self.state.network_weights(&self.graph);
-            self.state.average.clear();
-            self.state.scaler = None;
-            self.state.optimizer.clear();
+            self.begin_stage();
         }
         Ok(())
+    }
+
+    /// Trains the classifier once more, on features of the network that was fine-tuned.
+    pub(super) fn train_head_again(&mut self, head: &HeadConfig) -> Result<()> {
+        let before = self.config.epochs_until_refit();
+        if self.state.epochs == before {
+            self.begin_stage();
+        }
+        self.train_on_features("refit", head, before)
+    }
+
+    /// Takes what the last stage came to as what the next one begins with.
+    fn begin_stage(&mut self) {
+        self.state.weights = self.state.network_weights(&self.graph);
+        self.state.average.clear();
+        self.state.scaler = None;
+        self.state.optimizer.clear();
+    }
+
+    fn train_on_features(
+        &mut self,
+        name: &'static str,
+        head: &HeadConfig,
+        first_epoch: u32,
+    ) -> Result<()> {
+        if self.state.epochs >= first_epoch + head.stage.epochs {
+            return Ok(());
+        }
+        let node = self
+            .graph
+            .feature_node()
+            .context("the network has no classifier")?;
+        let material = self.features(head, node)?;
+        let stage = Stage {
+            name,
+            config: &head.stage,
+            first_epoch,
+            lesson: self.lesson(node, 1, Norm::Running, &head.stage),
+            norm_momentum: 0.0,
+            thaw: None,
+        };
+        self.train_stage(&stage, &material)
     }
 
     /// Computes or reads the features; scales them, and makes the classifier fit.

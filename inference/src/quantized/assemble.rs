@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
+use crate::region::{self, Keep};
+
 use super::recognise::{self, Finder, Found};
 use super::region::{Limits, Region, Step, StepOp};
 
@@ -12,35 +14,8 @@ pub(super) fn extract(graph: &mut GraphProto) -> Vec<Region> {
     let Some((regions, keep)) = Assembly::new(recognise::find(graph)).regions() else {
         return Vec::new();
     };
-    let mut index = 0..;
-    graph.node.retain(|_| {
-        index
-            .next()
-            .is_some_and(|index| keep.nodes.contains(&index))
-    });
-    graph
-        .initializer
-        .retain(|tensor| keep.values.contains(&tensor.name));
-    graph.node.extend(regions.iter().map(|region| {
-        NodeProto {
-            op_type: "QuantizedRegion".to_owned(),
-            name: region.name.clone(),
-            input: region.inputs.clone(),
-            output: region
-                .outputs
-                .iter()
-                .map(|(_, name)| name.clone())
-                .collect(),
-            ..NodeProto::default()
-        }
-    }));
+    region::put(graph, &keep, &regions);
     regions
-}
-
-/// What of the graph stays.
-struct Keep {
-    nodes: HashSet<usize>,
-    values: HashSet<String>,
 }
 
 struct Assembly<'a> {
@@ -122,12 +97,8 @@ impl<'a> Assembly<'a> {
 
     fn region(&self, stage: usize, keep: &Keep) -> Region {
         let graph = self.finder.graph;
-        let mut name = format!("int8 region {stage}");
-        while graph.node.iter().any(|node| node.name == name) {
-            name.push('\'');
-        }
         let mut region = Region {
-            name,
+            name: region::free_name(graph, format!("int8 region {stage}")),
             inputs: Vec::new(),
             steps: Vec::new(),
             tensors: Vec::new(),

@@ -5,32 +5,16 @@ use kernels::{
 };
 use tract_onnx::pb::NodeProto;
 
-use super::constants::{Attributes, bytes, values};
+use crate::region::constants::{Attributes, bytes, values};
+use crate::region::{WindowStep, nodes};
+
 use super::recognise::{Finder, Match};
-use super::region::{Bias, ConvStep, Limits, Padding, StepOp, WindowStep};
+use super::region::{Bias, ConvStep, Limits, StepOp};
 
 /// The limits that a ReLU or clip sets; none also for a node that changes nothing.
 pub(super) fn limits(finder: &Finder<'_>, node: &NodeProto) -> Option<Limits> {
-    let bound = |index: usize, default: f32| match node.input.get(index) {
-        Some(name) if !name.is_empty() => finder.constants.float(name),
-        _ => Some(default),
-    };
-    let limits = match node.op_type.as_str() {
-        "Relu" => Limits {
-            min: 0.0,
-            ..Limits::NONE
-        },
-        "Clip" => {
-            let attributes = Attributes(node);
-            let min = bound(1, attributes.float("min", f32::NEG_INFINITY))?;
-            let max = bound(2, attributes.float("max", f32::INFINITY))?;
-            Limits { min, max }
-        }
-        "Identity" => Limits::NONE,
-        "Dropout" if node.input.len() == 1 => Limits::NONE,
-        _ => return None,
-    };
-    (limits.min <= limits.max).then_some(limits)
+    let [min, max] = nodes::limits(&finder.constants, node)?;
+    Some(Limits { min, max })
 }
 
 /// The 8-bit form of a node whose f32 output is then limited and quantized, if it has one.
@@ -62,19 +46,24 @@ pub(super) fn recognise<'a>(
             }
         }
         "GlobalAveragePool" => Some(found(StepOp::GlobalAverage { keep_dims: true }, one)),
-        "ReduceMean" => Some(found(mean(finder, node)?, one)),
+        "ReduceMean" => {
+            let keep_dims = nodes::mean(&finder.constants, node)?;
+            Some(found(StepOp::GlobalAverage { keep_dims }, one))
+        }
         "AveragePool" => {
             let count_padding = Attributes(node).int("count_include_pad", 0) != 0;
             let kind = PoolKind::Average { count_padding };
-            Some(found(StepOp::Pool(kind, pool(node)?), one))
+            Some(found(StepOp::Pool(kind, nodes::pool(node)?), one))
         }
         "MaxPool" => Some(Match {
-            op: Some(StepOp::Pool(PoolKind::Max, pool(node)?)),
+            op: Some(StepOp::Pool(PoolKind::Max, nodes::pool(node)?)),
             takes: one,
             keeps_scale: true,
         }),
         "Flatten" | "Reshape" | "Squeeze" => Some(Match {
-            op: Some(flatten(finder, node)?),
+            op: Some(StepOp::Flatten {
+                channels: nodes::flatten(&finder.constants, node)?,
+            }),
             takes: one,
             keeps_scale: true,
         }),
@@ -220,20 +209,9 @@ fn conv(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
         scales,
     } = weights(finder, node.input.get(1)?, 0)?;
     let [channels, depth, rows, columns] = dims.try_into().ok()?;
-    let group = Attributes(node).int("group", 1);
-    let depthwise = group > 1;
-    if depthwise && (depth != 1 || usize::try_from(group) != Ok(channels)) {
-        return None;
-    }
-    // From channel, row, column to row, column, channel.
-    let taps = rows * columns;
-    let mut ordered = vec![0; values.len()];
-    for (index, value) in values.into_iter().enumerate() {
-        let (channel, rest) = (index / (depth * taps), index % (depth * taps));
-        let (input, tap) = (rest / taps, rest % taps);
-        ordered[(channel * taps + tap) * depth + input] = value;
-    }
-    let window = window(node)?;
+    let depthwise = nodes::is_depthwise(node, channels, depth)?;
+    let ordered = nodes::by_pixel(&values, depth, rows * columns);
+    let window = nodes::window(node)?;
     (window.kernel == [rows, columns]).then_some(ConvStep {
         weights: ordered,
         bias: bias(finder, node.input.get(2), channels)?,
@@ -244,13 +222,7 @@ fn conv(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
 }
 
 fn gemm(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
-    let attributes = Attributes(node);
-    let plain = attributes.int("transA", 0) == 0
-        && attributes.float("alpha", 1.0) == 1.0
-        && attributes.float("beta", 1.0) == 1.0;
-    let transposed = attributes.int("transB", 0) != 0;
-    let dense = dense(finder, node, transposed)?;
-    plain.then_some(dense)
+    dense(finder, node, nodes::gemm(node)?)
 }
 
 fn matmul(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
@@ -267,89 +239,13 @@ fn dense(finder: &Finder<'_>, node: &NodeProto, rows_first: bool) -> Option<Conv
     } = weights(finder, node.input.get(1)?, axis)?;
     let [rows, columns] = dims.try_into().ok()?;
     if !rows_first {
-        let by_column = (0..columns).flat_map(|column| (0..rows).map(move |row| [row, column]));
-        values = by_column
-            .map(|[row, column]| values[row * columns + column])
-            .collect();
+        values = nodes::transposed(&values, [rows, columns]);
     }
     Some(ConvStep {
         weights: values,
         bias: bias(finder, node.input.get(2), scales.len())?,
         scales,
-        window: WindowStep {
-            kernel: [1, 1],
-            stride: [1, 1],
-            padding: Padding::Explicit([0; 4]),
-        },
+        window: WindowStep::PIXEL,
         depthwise: false,
     })
-}
-
-fn window(node: &NodeProto) -> Option<WindowStep> {
-    let attributes = Attributes(node);
-    if attributes.sizes("dilations", 1)? != [1, 1] || !attributes.has("kernel_shape") {
-        return None;
-    }
-    let padding = match attributes.text("auto_pad").unwrap_or(b"NOTSET") {
-        b"NOTSET" | b"" => Padding::Explicit(attributes.sizes("pads", 0)?),
-        b"VALID" => Padding::Explicit([0; 4]),
-        b"SAME_UPPER" => Padding::Same { odd_at_end: true },
-        b"SAME_LOWER" => Padding::Same { odd_at_end: false },
-        _ => return None,
-    };
-    let kernel: [usize; 2] = attributes.sizes("kernel_shape", 1)?;
-    let stride: [usize; 2] = attributes.sizes("strides", 1)?;
-    let positive = kernel.iter().chain(&stride).all(|n| *n > 0);
-    positive.then_some(WindowStep {
-        kernel,
-        stride,
-        padding,
-    })
-}
-
-fn pool(node: &NodeProto) -> Option<WindowStep> {
-    let attributes = Attributes(node);
-    let plain = attributes.int("ceil_mode", 0) == 0 && attributes.int("storage_order", 0) == 0;
-    plain.then(|| window(node))?
-}
-
-/// The mean over rows and columns.
-fn mean(finder: &Finder<'_>, node: &NodeProto) -> Option<StepOp> {
-    let attributes = Attributes(node);
-    let axes = match node.input.get(1).filter(|name| !name.is_empty()) {
-        Some(name) => finder.constants.integers(name)?,
-        None => node
-            .attribute
-            .iter()
-            .find(|a| a.name == "axes")?
-            .ints
-            .clone(),
-    };
-    let mut axes: Vec<i64> = axes
-        .into_iter()
-        .map(|a| if a < 0 { a + 4 } else { a })
-        .collect();
-    axes.sort_unstable();
-    let keep_dims = attributes.int("keepdims", 1) != 0;
-    (axes == [2, 3]).then_some(StepOp::GlobalAverage { keep_dims })
-}
-
-/// A node that makes `[1, channels]` from `[1, channels, 1, 1]`.
-fn flatten(finder: &Finder<'_>, node: &NodeProto) -> Option<StepOp> {
-    let given = || finder.constants.integers(node.input.get(1)?);
-    let channels = match node.op_type.as_str() {
-        "Flatten" if Attributes(node).int("axis", 1) == 1 => None,
-        "Reshape" => match given()?[..] {
-            [0 | 1, -1] => None,
-            [-1..=1, channels] => Some(usize::try_from(channels).ok()?),
-            _ => return None,
-        },
-        "Squeeze" => {
-            let attribute = || node.attribute.iter().find(|a| a.name == "axes");
-            let axes = given().or_else(|| Some(attribute()?.ints.clone()))?;
-            matches!(axes[..], [2 | -2, 3 | -1]).then_some(None)?
-        }
-        _ => return None,
-    };
-    Some(StepOp::Flatten { channels })
 }

@@ -1,69 +1,27 @@
 //! A region packed for the shapes of its inputs: layers, and the memory that they share.
 
-use std::time::{Duration, Instant};
+use std::ops;
+use std::time::Duration;
 
 use kernels::{
     Add, Conv, Depthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool, Quantization, Range,
-    Requantize, Table, Window, Workers, dequantize, quantize_one, quantize_planes,
+    Requantize, Table, Workers, dequantize, quantize_one, quantize_planes,
 };
 
-use super::PlanError;
-use super::region::{Bias, ConvStep, Limits, Padding, Region, Step, StepOp, WindowStep};
+use crate::profile::Engine;
+use crate::region::memory::{Places, Use};
+use crate::region::{self, PlanError, Ready, Schedule, Shape};
 
-/// The shape of a tensor outside: `[1, channels, height, width]` or `[1, channels]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub(super) image: Image,
-    pub(super) flat: bool,
-}
-
-impl Shape {
-    pub(super) fn of(dims: &[usize]) -> Option<Shape> {
-        let (flat, channels, height, width) = match *dims {
-            [1, channels] => (true, channels, 1, 1),
-            [1, channels, height, width] => (false, channels, height, width),
-            _ => return None,
-        };
-        let image = Image {
-            height,
-            width,
-            channels,
-        };
-        Some(Shape { image, flat })
-    }
-
-    pub(super) fn dims(&self) -> Vec<usize> {
-        let Image {
-            height,
-            width,
-            channels,
-        } = self.image;
-        if self.flat {
-            vec![1, channels]
-        } else {
-            vec![1, channels, height, width]
-        }
-    }
-}
+use super::region::{Bias, ConvStep, Limits, Region, Step, StepOp};
 
 /// A region ready to run.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     isa: Isa,
-    steps: Vec<Ready>,
+    steps: Schedule<Layer>,
     outputs: Vec<Leaving>,
     /// Bytes of memory that a run needs.
     arena: usize,
-}
-
-/// One step, and where in the arena its values are.
-#[derive(Debug)]
-struct Ready {
-    /// That of the ONNX node.
-    name: String,
-    layer: Layer,
-    inputs: Vec<std::ops::Range<usize>>,
-    output: std::ops::Range<usize>,
 }
 
 #[derive(Debug)]
@@ -102,23 +60,33 @@ impl Layer {
 struct Leaving {
     shape: Shape,
     quantization: Quantization,
-    bytes: std::ops::Range<usize>,
+    bytes: ops::Range<usize>,
 }
 
 impl Plan {
     /// Packs `region` for inputs of these shapes.
     pub(super) fn new(region: &Region, inputs: &[Shape], isa: Isa) -> Result<Plan, PlanError> {
         let shapes = shapes(region, inputs)?;
-        let places = super::memory::Places::new(region, &shapes);
-        let steps = region.steps.iter().filter(|step| !places.is_alias(step));
+        let lens: Vec<usize> = shapes.iter().map(|shape| shape.image.len()).collect();
+        let uses = region.steps.iter().map(|step| Use {
+            inputs: &step.inputs,
+            output: step.output,
+            same: matches!(step.op, StepOp::Flatten { .. }),
+        });
+        let leaving: Vec<usize> = region.outputs.iter().map(|(tensor, _)| *tensor).collect();
+        let places = Places::new(&lens, &uses.collect::<Vec<_>>(), &leaving);
+        let steps = region
+            .steps
+            .iter()
+            .filter(|step| !places.is_alias(step.output));
         let steps = steps.map(|step| {
             let layer = layer(region, step, &shapes, isa)?;
             let inputs = step
                 .inputs
                 .iter()
-                .map(|tensor| places.bytes(*tensor))
+                .map(|tensor| places.values(*tensor))
                 .collect();
-            let output = places.bytes(step.output);
+            let output = places.values(step.output);
             Ok(Ready {
                 name: step.name.clone(),
                 layer,
@@ -129,113 +97,82 @@ impl Plan {
         let leaving = |(tensor, _): &(usize, String)| Leaving {
             shape: shapes[*tensor],
             quantization: region.tensors[*tensor],
-            bytes: places.bytes(*tensor),
+            bytes: places.values(*tensor),
         };
         Ok(Plan {
             isa,
-            steps: steps.collect::<Result<_, _>>()?,
+            steps: Schedule(steps.collect::<Result<_, _>>()?),
             outputs: region.outputs.iter().map(leaving).collect(),
             arena: places.total(),
         })
     }
+}
 
-    /// The shapes of what comes out.
-    pub(super) fn outputs(&self) -> impl Iterator<Item = Shape> {
+impl region::Plan for Plan {
+    type Value = u8;
+    const ENGINE: Engine = Engine::Int8;
+    const LEAVING: &'static str = "back to f32";
+
+    fn outputs(&self) -> impl Iterator<Item = Shape> {
         self.outputs.iter().map(|output| output.shape)
     }
 
-    pub(super) fn arena(&self) -> usize {
+    fn arena(&self) -> usize {
         self.arena
     }
 
-    /// Name, kind and products of every step.
-    pub(super) fn steps(&self) -> impl Iterator<Item = (&str, &'static str, usize)> {
-        self.steps.iter().map(|step| {
+    fn steps(&self) -> impl Iterator<Item = (&str, &'static str, usize)> {
+        self.steps.0.iter().map(|step| {
             let (kind, products) = step.layer.describe();
             (step.name.as_str(), kind, products)
         })
     }
 
-    /// Computes all steps in `arena`, which has the plan's length; `times` gets what each took.
-    pub(super) fn run(
+    fn run(
         &self,
         inputs: &[&[f32]],
         arena: &mut [u8],
         workers: &mut Workers,
         times: &mut [Duration],
     ) {
-        let mut start = Instant::now();
-        for (step, time) in self.steps.iter().zip(times) {
-            step.run(self.isa, inputs, arena, workers);
-            let end = Instant::now();
-            *time = end - start;
-            start = end;
-        }
+        self.steps
+            .run(arena, times, |layer, a, b, out| match layer {
+                Layer::Quantize {
+                    input,
+                    channels,
+                    quantization,
+                } => quantize_planes(
+                    self.isa,
+                    inputs[*input],
+                    *channels,
+                    *quantization,
+                    out,
+                    workers,
+                ),
+                Layer::Conv(layer) => layer.run(a, out, workers),
+                Layer::Depthwise(layer) => layer.run(a, out, workers),
+                Layer::Add(layer) => layer.run(a, b, out, workers),
+                Layer::Mul(layer) => layer.run(a, b, out, workers),
+                Layer::Table(layer) => layer.run(a, out, workers),
+                Layer::GlobalAverage(layer) => layer.run(a, out, workers),
+                Layer::Pool(layer) => layer.run(a, out, workers),
+            });
     }
 
-    /// Output `index` of the last run, as f32.
-    pub(super) fn output(&self, index: usize, arena: &[u8], values: &mut [f32]) {
+    fn output(&self, index: usize, arena: &[u8], values: &mut [f32], _: &mut Workers) {
         let Leaving {
             shape,
             quantization,
             bytes,
         } = &self.outputs[index];
-        dequantize(
-            &arena[bytes.clone()],
-            shape.image.channels,
-            *quantization,
-            values,
-        );
-    }
-}
-
-impl Ready {
-    fn run(&self, isa: Isa, inputs: &[&[f32]], arena: &mut [u8], workers: &mut Workers) {
-        // Places of tensors that live at the same time do not overlap.
-        let (a, b, out) = match self.inputs.as_slice() {
-            [] => (&[][..], &[][..], &mut arena[self.output.clone()]),
-            [a, b] if a != b => {
-                let ranges = [a.clone(), b.clone(), self.output.clone()];
-                match arena.get_disjoint_mut(ranges) {
-                    Ok([a, b, out]) => (&*a, &*b, out),
-                    Err(_) => unreachable!("places overlap"),
-                }
-            }
-            [a, ..] => match arena.get_disjoint_mut([a.clone(), self.output.clone()]) {
-                Ok([a, out]) => (&*a, &*a, out),
-                Err(_) => unreachable!("places overlap"),
-            },
-        };
-        match &self.layer {
-            Layer::Quantize {
-                input,
-                channels,
-                quantization,
-            } => {
-                quantize_planes(isa, inputs[*input], *channels, *quantization, out, workers);
-            }
-            Layer::Conv(layer) => layer.run(a, out, workers),
-            Layer::Depthwise(layer) => layer.run(a, out, workers),
-            Layer::Add(layer) => layer.run(a, b, out, workers),
-            Layer::Mul(layer) => layer.run(a, b, out, workers),
-            Layer::Table(layer) => layer.run(a, out, workers),
-            Layer::GlobalAverage(layer) => layer.run(a, out, workers),
-            Layer::Pool(layer) => layer.run(a, out, workers),
-        }
+        let bytes = &arena[bytes.clone()];
+        dequantize(bytes, shape.image.channels, *quantization, values);
     }
 }
 
 /// The shape of every tensor of a region.
 pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, PlanError> {
-    let none = Shape {
-        image: Image {
-            height: 0,
-            width: 0,
-            channels: 0,
-        },
-        flat: false,
-    };
-    let mut shapes = vec![none; region.tensors.len()];
+    let mut shapes = vec![Shape::NONE; region.tensors.len()];
     for step in &region.steps {
         let wrong = || PlanError::Shape {
             step: step.name.clone(),
@@ -245,12 +182,8 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
             source,
         };
         let of = |index: usize| step.inputs.get(index).map(|tensor| shapes[*tensor]);
-        let first = of(0).unwrap_or(none);
-        let pixel = Image {
-            height: 1,
-            width: 1,
-            ..first.image
-        };
+        let first = of(0).unwrap_or(Shape::NONE);
+        let pixel = first.pixel();
         shapes[step.output] = match &step.op {
             StepOp::Quantize(input) => *inputs.get(*input).ok_or_else(wrong)?,
             StepOp::Conv(conv) if !first.flat => {
@@ -264,7 +197,7 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
                 if conv.weights.len() != channels * taps * depth {
                     return Err(wrong());
                 }
-                let window = window(conv.window, first.image);
+                let window = conv.window.over(first.image);
                 let image = window.output(first.image, channels).map_err(kernel)?;
                 Shape { image, flat: false }
             }
@@ -277,26 +210,15 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
             }
             StepOp::Table(_) => first,
             StepOp::Add if of(1) == Some(first) => first,
-            StepOp::Mul => match of(1) {
-                Some(second) if second == first => first,
-                Some(second) if second.image == pixel && !second.flat => first,
-                Some(second)
-                    if Image {
-                        height: 1,
-                        width: 1,
-                        ..second.image
-                    } == first.image =>
-                {
-                    second
-                }
-                _ => return Err(wrong()),
-            },
+            StepOp::Mul => of(1)
+                .and_then(|second| first.product(second))
+                .ok_or_else(wrong)?,
             StepOp::GlobalAverage { keep_dims } if !first.flat => Shape {
                 image: pixel,
                 flat: !keep_dims,
             },
             StepOp::Pool(_, step) if !first.flat => {
-                let window = window(*step, first.image);
+                let window = step.over(first.image);
                 let channels = first.image.channels;
                 let image = window.output(first.image, channels).map_err(kernel)?;
                 Shape { image, flat: false }
@@ -337,7 +259,7 @@ fn layer(region: &Region, step: &Step, shapes: &[Shape], isa: Isa) -> Result<Lay
             GlobalAverage::new(isa, image(0), of(0), output.scale, range).map(Layer::GlobalAverage)
         }
         StepOp::Pool(kind, step) => {
-            let window = window(*step, image(0));
+            let window = step.over(image(0));
             Pool::new(isa, *kind, image(0), window, of(0), output.scale, range).map(Layer::Pool)
         }
         StepOp::Flatten { .. } => Ok(Layer::Table(Table::new(isa, |byte| byte))),
@@ -382,7 +304,7 @@ fn convolution(
         scale: sums.iter().map(|scale| scale / output.scale).collect(),
         range,
     };
-    let window = window(conv.window, image);
+    let window = conv.window.over(image);
     if conv.depthwise {
         Depthwise::new(
             isa,
@@ -417,36 +339,5 @@ fn range(limits: Limits, output: Quantization) -> Range {
         zero_point: output.zero_point,
         min: quantize_one(limits.min, output),
         max: quantize_one(limits.max, output),
-    }
-}
-
-fn window(step: WindowStep, image: Image) -> Window {
-    let WindowStep {
-        kernel,
-        stride,
-        padding,
-    } = step;
-    let (pad_before, pad_after) = match padding {
-        Padding::Explicit([top, left, bottom, right]) => ([top, left], [bottom, right]),
-        Padding::Same { odd_at_end } => {
-            let total = |axis: usize, size: usize| {
-                let outputs = size.div_ceil(stride[axis]);
-                (outputs.saturating_sub(1) * stride[axis] + kernel[axis]).saturating_sub(size)
-            };
-            let total = [total(0, image.height), total(1, image.width)];
-            let smaller = total.map(|n| n / 2);
-            let larger = total.map(|n| n - n / 2);
-            if odd_at_end {
-                (smaller, larger)
-            } else {
-                (larger, smaller)
-            }
-        }
-    };
-    Window {
-        kernel,
-        stride,
-        pad_before,
-        pad_after,
     }
 }

@@ -11,7 +11,8 @@ use std::collections::HashMap;
 use kernels::{Isa, Quantization, Table, dequantize_one, quantize_one};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
-use super::constants::{Attributes, Constants, bytes};
+use crate::region::constants::{Attributes, Constants, bytes};
+
 use super::operators;
 use super::region::{Limits, Step, StepOp};
 

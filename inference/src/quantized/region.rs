@@ -2,6 +2,8 @@
 
 use kernels::{PoolKind, Quantization, Table};
 
+use crate::region::WindowStep;
+
 /// Operators that pass each other 8-bit tensors.
 #[derive(Debug)]
 pub(crate) struct Region {
@@ -90,19 +92,4 @@ pub(crate) enum Bias {
     Float(Vec<f32>),
     /// Values and their scales, one or one per channel.
     Quantized(Vec<i32>, Vec<f32>),
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WindowStep {
-    pub(crate) kernel: [usize; 2],
-    pub(crate) stride: [usize; 2],
-    pub(crate) padding: Padding,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Padding {
-    /// Top, left, bottom, right.
-    Explicit([usize; 4]),
-    /// As many as `ceil(size / stride)` outputs need, an odd one at the end or at the start.
-    Same { odd_at_end: bool },
 }

@@ -122,7 +122,7 @@ fn an_unknown_operator_splits_regions() {
     let (regions, graph) = extracted(nodes, "sum.d");
     assert_eq!(
         operators(&graph),
-        ["Pad", "QuantizedRegion", "QuantizedRegion"]
+        ["QuantizedRegion", "Pad", "QuantizedRegion"]
     );
     assert_eq!(regions[0].inputs, ["image"]);
     assert_eq!(regions[1].inputs, ["outside", "a.d"]);

@@ -4,9 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{
-    BLOCK, End, FLOATS, FloatRow, Line, LineEnd, PANEL, PairSource, Panel, Rows, Step, Steps,
-};
+use super::{BLOCK, End, Line, LineEnd, PANEL, PairSource, Panel, Rows, Step, Steps};
 use crate::Range;
 
 /// # Safety
@@ -476,47 +474,6 @@ unsafe fn outputs<const COLUMNS: usize>(
             to = to.wrapping_add(end.step);
         }
     }
-}
-
-/// # Safety
-/// The CPU has AVX2 and FMA, and lengths are as `super::float_row` checks them.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn float_row(row: &FloatRow<'_>, out: &mut [f32]) {
-    for (index, out) in out.chunks_mut(FLOATS).enumerate() {
-        let values = row.values.as_ptr().wrapping_add(index.wrapping_mul(FLOATS));
-        // SAFETY: a whole block of values lies at every offset.
-        unsafe {
-            if out.len() > 8 {
-                floats::<2>(row, values, out);
-            } else {
-                floats::<1>(row, values, out);
-            }
-        }
-    }
-}
-
-/// Up to `VECTORS` times 8 values.
-///
-/// # Safety
-/// As for [`float_row`]; so many values lie at every offset from `values`.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn floats<const VECTORS: usize>(row: &FloatRow<'_>, values: *const f32, out: &mut [f32]) {
-    let mut sums = [_mm256_set1_ps(row.bias); VECTORS];
-    for (weight, offset) in row.weights.iter().zip(row.offsets) {
-        let weight = _mm256_set1_ps(*weight);
-        for (index, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: the contract.
-            let value = unsafe { _mm256_loadu_ps(values.add(offset.wrapping_add(8 * index))) };
-            *sum = _mm256_fmadd_ps(value, weight, *sum);
-        }
-    }
-    let mut all = [0_f32; FLOATS];
-    for (to, sum) in all.as_chunks_mut::<8>().0.iter_mut().zip(sums) {
-        // SAFETY: eight values are written to eight.
-        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), sum) };
-    }
-    out.copy_from_slice(&all[..out.len()]);
 }
 
 /// # Safety

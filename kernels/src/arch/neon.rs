@@ -14,7 +14,7 @@ use matrix::Matrix;
 pub(super) use matrix::{interleave, matrix_alone};
 use products::{Dot, Mull, tiles};
 pub(super) use products::{dot_alone, mull_alone};
-pub(super) use values::{products, quantize_three, sums};
+pub(super) use values::{add, product, quantize_three};
 
 /// # Safety
 /// The CPU has NEON, and lengths are as `super::check` holds them.

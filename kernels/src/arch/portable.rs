@@ -3,7 +3,8 @@
 use crate::factor::Factor;
 
 use super::{
-    BLOCK, End, FLOATS, FloatRow, LANES, Line, LineEnd, PANEL, PairSource, Panel, Rows, Steps,
+    ABREAST, BLOCK, End, LANES, Line, LineEnd, PANEL, PairSource, Product, QuadLine, Rows, Steps,
+    Sum, WIDE,
 };
 
 pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
@@ -12,11 +13,17 @@ pub(super) fn widen(bytes: &[u8], zero_point: u8, words: &mut [i16]) {
     }
 }
 
-pub(super) fn multiply<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &mut [u8]) {
+pub(super) fn multiply<T: Factor, W: Copy + Into<i32>>(
+    rows: &Rows<'_, T>,
+    weights: &[W],
+    end: &End<'_>,
+    out: &mut [u8],
+) {
+    let mut sums = [0; ABREAST * PANEL];
+    let sums = &mut sums[..end.bias.len()];
     for (row, start) in rows.starts.iter().enumerate() {
-        let mut sums = [0_i32; PANEL];
-        sums.copy_from_slice(panel.end.bias);
-        let mut weights = panel.weights.chunks_exact(T::GROUP * PANEL);
+        sums.copy_from_slice(end.bias);
+        let mut weights = weights.chunks_exact(T::GROUP * sums.len());
         for segment in 0..rows.segments {
             let start = start + segment * rows.segment_step;
             let factors = &rows.factors[start..][..T::GROUP * rows.groups];
@@ -29,7 +36,7 @@ pub(super) fn multiply<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out:
                 }
             }
         }
-        finish(&panel.end, &sums, &mut out[row * panel.end.step..]);
+        finish(end, sums, &mut out[row * end.step..]);
     }
 }
 
@@ -57,7 +64,7 @@ pub(super) fn multiply_pairs(
     }
 }
 
-fn finish(end: &End<'_>, sums: &[i32; PANEL], out: &mut [u8]) {
+fn finish(end: &End<'_>, sums: &[i32], out: &mut [u8]) {
     let out = &mut out[..end.columns];
     for ((byte, sum), scale) in out.iter_mut().zip(sums).zip(end.scale) {
         *byte = end.range.round(*sum as f32 * scale);
@@ -108,16 +115,72 @@ pub(super) fn line(line: &Line<'_>, end: &LineEnd<'_>, columns: usize, out: &mut
     }
 }
 
-pub(super) fn float_row(row: &FloatRow<'_>, out: &mut [f32]) {
-    for (block, out) in out.chunks_mut(FLOATS).enumerate() {
-        let mut sums = [row.bias; FLOATS];
-        for (weight, offset) in row.weights.iter().zip(row.offsets) {
-            let values = &row.values[offset + block * FLOATS..][..FLOATS];
-            for (sum, value) in sums.iter_mut().zip(values) {
-                *sum += value * weight;
+pub(super) fn spread(source: &PairSource<'_>, zero_point: u8, left: usize, quads: &mut [u8]) {
+    for (index, quads) in quads.chunks_exact_mut(4 * WIDE).enumerate() {
+        for (at, byte) in quads.iter_mut().enumerate() {
+            let (channel, column) = (at / 4, 2 * index + at % 4);
+            let inside = (left..left + source.columns).contains(&column);
+            *byte = if inside && channel < source.channels {
+                source.bytes[(column - left) * source.step + channel]
+            } else {
+                zero_point
+            };
+        }
+    }
+}
+
+pub(super) fn quad_line(line: &QuadLine<'_>, end: &End<'_>, columns: usize, out: &mut [u8]) {
+    let places = 3 - line.step;
+    for column in 0..columns {
+        let mut sums = [0_i32; WIDE];
+        sums.copy_from_slice(end.bias);
+        let (first, place) = (column * line.step / 2, column * line.step % 2);
+        let mut weights = line
+            .weights
+            .chunks_exact(4 * WIDE)
+            .skip(place)
+            .step_by(places);
+        for row in line.rows {
+            for four in 0..line.fours {
+                let quads = &line.quads[row + (first + 2 * four) * 4 * WIDE..][..4 * WIDE];
+                let weights = weights.next().unwrap_or_default();
+                for (index, (byte, weight)) in quads.iter().zip(weights).enumerate() {
+                    let product = i32::from(*byte).wrapping_mul((*weight).into());
+                    sums[index / 4] = sums[index / 4].wrapping_add(product);
+                }
             }
         }
-        out.copy_from_slice(&sums[..out.len()]);
+        finish(end, &sums, &mut out[column * end.step..]);
+    }
+}
+
+#[inline(always)]
+pub(super) fn add(sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
+    let Sum {
+        zero_points: [za, zb],
+        ratios: [ra, rb],
+        range,
+    } = *sum;
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        let a = i32::from(*a).wrapping_sub(za.into()) as f32 * ra;
+        let b = i32::from(*b).wrapping_sub(zb.into()) as f32 * rb;
+        *out = range.round(a + b);
+    }
+}
+
+#[inline(always)]
+pub(super) fn product(product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
+    let Product {
+        zero_points: [za, zb],
+        ratio,
+        range,
+    } = *product;
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        let (a, b) = (
+            i32::from(*a).wrapping_sub(za.into()),
+            i32::from(*b).wrapping_sub(zb.into()),
+        );
+        *out = range.round(a.wrapping_mul(b) as f32 * ratio);
     }
 }
 

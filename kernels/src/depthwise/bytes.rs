@@ -3,6 +3,7 @@
 //! The rows that some rows of the output see are copied, 16 channels at a time, with zeros around.
 
 use crate::arch::{self, BLOCK, ByteSource, End, PairSource};
+use crate::conv::take_back;
 use crate::factor::Factor;
 use crate::sliding::Sliding;
 use crate::workers::Scratch;
@@ -17,17 +18,18 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    /// Packs `weights`, which are in the order channel, row, column; takes from each channel's bias
-    /// what the factor of zero adds to its sums.
+    /// Channels that are computed together.
+    pub(super) const BLOCK: usize = BLOCK;
+
+    /// Packs `weights`, which are in the order channel, row, column.
     pub(super) fn new(sliding: &mut Sliding, weights: &[i8]) -> Bytes {
         let taps = sliding.window.kernel[0] * sliding.window.kernel[1];
-        let zero = i32::from(i8::zero(sliding.input_zero_point));
+        let zero = i8::zero(sliding.input_zero_point).into();
+        take_back(zero, weights, taps, &mut sliding.bias);
         let mut packed = vec![0; sliding.input.channels.div_ceil(BLOCK) * taps * BLOCK];
         for (channel, weights) in weights.chunks_exact(taps).enumerate() {
             for (tap, weight) in weights.iter().enumerate() {
                 packed[(channel / BLOCK * taps + tap) * BLOCK + channel % BLOCK] = *weight;
-                let bias = &mut sliding.bias[channel];
-                *bias = bias.wrapping_sub(zero.wrapping_mul((*weight).into()));
             }
         }
         Bytes {
@@ -36,8 +38,22 @@ impl Bytes {
         }
     }
 
-    /// Some rows of the output, from `first` on, in one block of channels.
-    pub(super) fn block(
+    /// Some rows of the output, from `first` on.
+    pub(super) fn rows(
+        &self,
+        sliding: &Sliding,
+        input: &[u8],
+        first: usize,
+        out: &mut [u8],
+        scratch: &mut Scratch,
+    ) {
+        for block in 0..sliding.input.channels.div_ceil(BLOCK) {
+            self.block(sliding, input, first, block, out, scratch);
+        }
+    }
+
+    /// As [`Bytes::rows`], in one block of channels.
+    fn block(
         &self,
         sliding: &Sliding,
         input: &[u8],

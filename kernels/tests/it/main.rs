@@ -1,6 +1,7 @@
 //! Every kernel against the plain definition of its layer, for every instruction set of this CPU.
 #![allow(clippy::unwrap_used)]
 
+mod float;
 mod layers;
 mod reference;
 mod rounding;

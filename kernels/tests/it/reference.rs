@@ -9,7 +9,7 @@ pub(crate) fn round(range: Range, value: f32) -> u8 {
 }
 
 /// The pixel of the image at row and column of the padded image, if it lies inside.
-fn inside(image: Image, window: Window, at: [usize; 2]) -> Option<usize> {
+pub(crate) fn inside(image: Image, window: Window, at: [usize; 2]) -> Option<usize> {
     let y = at[0].checked_sub(window.pad_before[0])?;
     let x = at[1].checked_sub(window.pad_before[1])?;
     (y < image.height && x < image.width).then_some((y * image.width + x) * image.channels)
@@ -80,37 +80,6 @@ pub(crate) fn depthwise(
         }
     }
     bytes
-}
-
-/// Planes; `weights` in the order channel, row, column.
-pub(crate) fn float_depthwise(
-    input: &[f32],
-    image: Image,
-    window: Window,
-    weights: &[f32],
-    bias: &[f32],
-) -> Vec<f64> {
-    let output = window.output(image, image.channels).unwrap();
-    let mut values = Vec::new();
-    for channel in 0..image.channels {
-        for position in 0..output.pixels() {
-            let (y, x) = (position / output.width, position % output.width);
-            let mut sum = f64::from(bias[channel]);
-            for row in 0..window.kernel[0] {
-                for column in 0..window.kernel[1] {
-                    let at = [y * window.stride[0] + row, x * window.stride[1] + column];
-                    let Some(at) = inside(image, window, at) else {
-                        continue;
-                    };
-                    let value = input[channel * image.pixels() + at / image.channels];
-                    let tap = (channel * window.kernel[0] + row) * window.kernel[1] + column;
-                    sum += f64::from(value) * f64::from(weights[tap]);
-                }
-            }
-            values.push(sum);
-        }
-    }
-    values
 }
 
 fn end(requantize: &Requantize, channel: usize, sum: i64) -> u8 {

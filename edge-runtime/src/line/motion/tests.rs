@@ -84,6 +84,20 @@ fn a_belt_that_stops_softly_stands_still_and_predicts_nothing() {
 }
 
 #[test]
+fn a_belt_whose_speed_only_the_camera_knows_is_unknown_without_it() {
+    let (mut motion, mut fixed) = (camera(), Motion::fixed(400.0));
+    for frame in 1..=20 {
+        let t_us = frame * 50_000;
+        for motion in [&mut motion, &mut fixed] {
+            motion.shift(t_us - 50_000, t_us, Some(20.0)).unwrap();
+        }
+    }
+    assert!(!motion.is_silent(1_600_000));
+    assert!(motion.is_silent(1_600_001));
+    assert!(!fixed.is_silent(60_000_000));
+}
+
+#[test]
 fn impossible_counts_are_doubted_soon() {
     let fault_us = 1_000_000;
     let stuck = |t_us: i64| steady(t_us.min(fault_us));

@@ -2,6 +2,7 @@
 
 use std::arch::aarch64::*;
 
+use super::super::{Product, Sum, portable};
 use super::saturated;
 use crate::{Quantization, Range};
 
@@ -33,67 +34,59 @@ pub(in crate::arch) unsafe fn quantize_three(
     out.len() / 48 * 16
 }
 
-/// Products of 16 values at a time; gives how many it took.
-///
 /// # Safety
-/// The CPU has NEON; `a` and `b` are as long as `out`.
-pub(in crate::arch) unsafe fn products(
-    [a, b]: [&[u8]; 2],
-    zero_points: [u8; 2],
-    ratio: f32,
-    range: Range,
-    out: &mut [u8],
-) -> usize {
-    let (chunks, _) = out.as_chunks_mut::<16>();
-    // SAFETY: the contract; 16 bytes are read and written for each chunk.
+/// The CPU has NEON, and the lengths are the same.
+pub(in crate::arch) unsafe fn add(sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
+    // SAFETY: every CPU that this runs on has NEON.
     unsafe {
-        let zero_points = zero_points.map(|zero_point| vdup_n_u8(zero_point));
-        let ratio = vdupq_n_f32(ratio);
-        for (index, out) in chunks.iter_mut().enumerate() {
-            let at = index.wrapping_mul(16);
-            let a = words(vld1q_u8(a.as_ptr().add(at)), zero_points[0]);
-            let b = words(vld1q_u8(b.as_ptr().add(at)), zero_points[1]);
+        let [ra, rb] = sum.ratios.map(|ratio| vdupq_n_f32(ratio));
+        let value = |a, b| {
+            let (a, b) = (floats(a, ra), floats(b, rb));
+            std::array::from_fn(|at| round(vaddq_f32(a[at], b[at])))
+        };
+        let done = rounded([a, b], sum.zero_points, sum.range, out, value);
+        portable::add(sum, &a[done..], &b[done..], &mut out[done..]);
+    }
+}
+
+/// # Safety
+/// As for [`add`].
+pub(in crate::arch) unsafe fn product(product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
+    // SAFETY: every CPU that this runs on has NEON.
+    unsafe {
+        let ratio = vdupq_n_f32(product.ratio);
+        let value = |a: [int16x8_t; 2], b: [int16x8_t; 2]| {
             let low = |at: usize| vmull_s16(vget_low_s16(a[at]), vget_low_s16(b[at]));
             let high = |at: usize| vmull_high_s16(a[at], b[at]);
             let round = |sum| vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), ratio));
-            let rounded = [round(low(0)), round(high(0)), round(low(1)), round(high(1))];
-            vst1q_u8(out.as_mut_ptr(), saturated(rounded, range));
-        }
+            [round(low(0)), round(high(0)), round(low(1)), round(high(1))]
+        };
+        let done = rounded([a, b], product.zero_points, product.range, out, value);
+        portable::product(product, &a[done..], &b[done..], &mut out[done..]);
     }
-    out.len() / 16 * 16
 }
 
-/// Sums of 16 values at a time; gives how many it took.
+/// What becomes of every two bytes less their zero points, 16 at a time; gives how many it took.
 ///
 /// # Safety
-/// The CPU has NEON; `a` and `b` are as long as `out`.
-pub(in crate::arch) unsafe fn sums(
+/// As for [`add`].
+#[inline(always)]
+unsafe fn rounded(
     [a, b]: [&[u8]; 2],
     zero_points: [u8; 2],
-    ratios: [f32; 2],
     range: Range,
     out: &mut [u8],
+    value: impl Fn([int16x8_t; 2], [int16x8_t; 2]) -> [int32x4_t; 4],
 ) -> usize {
     let (chunks, _) = out.as_chunks_mut::<16>();
     // SAFETY: the contract; 16 bytes are read and written for each chunk.
     unsafe {
-        let zero_points = zero_points.map(|zero_point| vdup_n_u8(zero_point));
-        let ratios = ratios.map(|ratio| vdupq_n_f32(ratio));
+        let [za, zb] = zero_points.map(|zero_point| vdup_n_u8(zero_point));
         for (index, out) in chunks.iter_mut().enumerate() {
             let at = index.wrapping_mul(16);
-            let a = floats(
-                words(vld1q_u8(a.as_ptr().add(at)), zero_points[0]),
-                ratios[0],
-            );
-            let b = floats(
-                words(vld1q_u8(b.as_ptr().add(at)), zero_points[1]),
-                ratios[1],
-            );
-            let four = |at: usize| round(vaddq_f32(a[at], b[at]));
-            vst1q_u8(
-                out.as_mut_ptr(),
-                saturated([four(0), four(1), four(2), four(3)], range),
-            );
+            let a = words(vld1q_u8(a.as_ptr().add(at)), za);
+            let b = words(vld1q_u8(b.as_ptr().add(at)), zb);
+            vst1q_u8(out.as_mut_ptr(), saturated(value(a, b), range));
         }
     }
     out.len() / 16 * 16

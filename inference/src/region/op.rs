@@ -6,31 +6,44 @@ use std::time::Duration;
 use kernels::{Isa, Workers};
 use tract_onnx::tract_hir::internal::*;
 
-use crate::profile::{Engine, LayerTime};
+use crate::profile::LayerTime;
 
-use super::plan::{Plan, Shape, shapes};
-use super::region::Region;
+use super::{Plan, Region, Shape};
 
-/// The operator of a region, to run on `threads`.
-pub(super) fn operator(region: Region, threads: usize) -> Box<dyn InferenceOp> {
-    let region = Arc::new(region);
-    expand(Unpacked { region, threads })
+/// Gives the nodes that stand for regions their operators, to run on `threads`.
+pub(crate) fn attach<R: Region>(model: &mut InferenceModel, regions: Vec<R>, threads: usize) {
+    for region in regions {
+        let node = model.nodes().iter().find(|node| node.name == region.name());
+        if let Some(id) = node.map(|node| node.id) {
+            let region = Arc::new(region);
+            model.node_mut(id).op = expand(Unpacked { region, threads });
+        }
+    }
 }
 
 /// A region before the shapes of its inputs are known.
-#[derive(Clone, Debug)]
-struct Unpacked {
-    region: Arc<Region>,
+#[derive(Debug)]
+struct Unpacked<R> {
+    region: Arc<R>,
     threads: usize,
 }
 
-impl Expansion for Unpacked {
+impl<R> Clone for Unpacked<R> {
+    fn clone(&self) -> Unpacked<R> {
+        Unpacked {
+            region: Arc::clone(&self.region),
+            threads: self.threads,
+        }
+    }
+}
+
+impl<R: Region> Expansion for Unpacked<R> {
     fn name(&self) -> StaticName {
-        "QuantizedRegion".into()
+        R::OPERATOR.into()
     }
 
     fn nboutputs(&self) -> TractResult<usize> {
-        Ok(self.region.outputs.len())
+        Ok(self.region.outputs().len())
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -51,10 +64,9 @@ impl Expansion for Unpacked {
                     dims.collect::<TractResult<Vec<usize>>>()
                 });
                 let dims = dims.collect::<TractResult<Vec<_>>>()?;
-                let found = shapes(&self.region, &read(&dims)?)?;
-                for ((tensor, _), output) in self.region.outputs.iter().zip(outputs) {
-                    let dims: TVec<TDim> =
-                        found[*tensor].dims().iter().map(|n| n.to_dim()).collect();
+                let found = self.region.shapes(&read(&dims)?)?;
+                for (shape, output) in found.iter().zip(outputs) {
+                    let dims: TVec<TDim> = shape.dims().iter().map(|n| n.to_dim()).collect();
                     solver.equals(&output.shape, dims)?;
                 }
                 Ok(())
@@ -73,8 +85,9 @@ impl Expansion for Unpacked {
             shape.as_concrete().context("a shape that is not fixed")
         });
         let dims = dims.collect::<TractResult<Vec<_>>>()?;
-        let plan = Plan::new(&self.region, &read(&dims)?, Isa::detect())?;
+        let plan = self.region.plan(&read(&dims)?, Isa::detect())?;
         let op = Packed {
+            operator: R::OPERATOR,
             plan: Arc::new(plan),
             threads: self.threads,
         };
@@ -89,47 +102,57 @@ impl Expansion for Unpacked {
 fn read(dims: &[impl AsRef<[usize]>]) -> TractResult<Vec<Shape>> {
     let shapes = dims.iter().map(|dims| {
         let dims = dims.as_ref();
-        Shape::of(dims).with_context(|| format!("a quantized tensor of shape {dims:?}"))
+        Shape::of(dims).with_context(|| format!("a tensor of shape {dims:?}"))
     });
     shapes.collect()
 }
 
 /// A region that runs. Equal to itself alone: no two nodes are merged.
-#[derive(Clone, Debug)]
-struct Packed {
-    plan: Arc<Plan>,
+#[derive(Debug)]
+struct Packed<P> {
+    operator: &'static str,
+    plan: Arc<P>,
     threads: usize,
 }
 
-impl PartialEq for Packed {
-    fn eq(&self, other: &Packed) -> bool {
+impl<P> Clone for Packed<P> {
+    fn clone(&self) -> Packed<P> {
+        Packed {
+            plan: Arc::clone(&self.plan),
+            ..*self
+        }
+    }
+}
+
+impl<P> PartialEq for Packed<P> {
+    fn eq(&self, other: &Packed<P>) -> bool {
         Arc::ptr_eq(&self.plan, &other.plan)
     }
 }
 
-impl Eq for Packed {}
+impl<P> Eq for Packed<P> {}
 
-impl Op for Packed {
+impl<P: Plan> Op for Packed<P> {
     fn name(&self) -> StaticName {
-        "QuantizedRegion".into()
+        self.operator.into()
     }
 
     op_as_typed_op!();
 }
 
-impl EvalOp for Packed {
+impl<P: Plan> EvalOp for Packed<P> {
     not_out_of_plan!();
 
     fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        Ok(Some(Box::new(Memory {
-            arena: vec![0; self.plan.arena()],
+        Ok(Some(Box::new(Memory::<P> {
+            arena: Arena::new(self.plan.arena()),
             times: vec![Duration::ZERO; self.plan.steps().count()],
             workers: Workers::new(self.threads).context("threads for a region")?,
         })))
     }
 }
 
-impl TypedOp for Packed {
+impl<P: Plan> TypedOp for Packed<P> {
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(self
             .plan
@@ -141,18 +164,39 @@ impl TypedOp for Packed {
     as_op!();
 }
 
+/// Values that begin where a cache line does.
+#[derive(Clone, Debug)]
+struct Arena<T> {
+    values: Vec<T>,
+    len: usize,
+}
+
+impl<T: Copy + Default> Arena<T> {
+    const LINE: usize = 64;
+
+    fn new(len: usize) -> Arena<T> {
+        let values = vec![T::default(); len + Self::LINE];
+        Arena { values, len }
+    }
+
+    fn values(&mut self) -> &mut [T] {
+        let start = self.values.as_ptr().align_offset(Self::LINE);
+        &mut self.values[start.min(Self::LINE)..][..self.len]
+    }
+}
+
 /// What a region works in; the same for every frame.
 #[derive(Debug)]
-struct Memory {
-    arena: Vec<u8>,
+struct Memory<P: Plan> {
+    arena: Arena<P::Value>,
     workers: Workers,
     /// What each step took in the last run.
     times: Vec<Duration>,
 }
 
 /// With threads of its own.
-impl Clone for Memory {
-    fn clone(&self) -> Memory {
+impl<P: Plan> Clone for Memory<P> {
+    fn clone(&self) -> Memory<P> {
         Memory {
             arena: self.arena.clone(),
             workers: Workers::new(self.workers.count()).unwrap_or_else(|_| Workers::single()),
@@ -161,24 +205,24 @@ impl Clone for Memory {
     }
 }
 
-/// What each step of a region took in its last run.
-pub(crate) fn times(op: &dyn Op, state: &dyn OpState) -> Option<Vec<LayerTime>> {
+/// What each step of a region with such a plan took in its last run.
+pub(crate) fn times<P: Plan>(op: &dyn Op, state: &dyn OpState) -> Option<Vec<LayerTime>> {
     let (op, memory) = (
-        op.downcast_ref::<Packed>()?,
-        state.downcast_ref::<Memory>()?,
+        op.downcast_ref::<Packed<P>>()?,
+        state.downcast_ref::<Memory<P>>()?,
     );
     let steps = op.plan.steps().zip(&memory.times);
     let layers = steps.map(|((name, kind, products), time)| LayerTime {
         name: name.to_owned(),
         kind: kind.to_owned(),
-        engine: Engine::Int8,
+        engine: P::ENGINE,
         products: products as u64,
         time: *time,
     });
     Some(layers.collect())
 }
 
-impl OpState for Memory {
+impl<P: Plan> OpState for Memory<P> {
     fn eval(
         &mut self,
         _: &EvalContext,
@@ -186,7 +230,7 @@ impl OpState for Memory {
         inputs: TVec<TValue>,
     ) -> TractResult<TVec<TValue>> {
         let op = op
-            .downcast_ref::<Packed>()
+            .downcast_ref::<Packed<P>>()
             .context("the memory of another operator")?;
         let plain = inputs.iter().map(|input| input.try_as_plain_ram());
         let plain = plain.collect::<TractResult<TVec<_>>>()?;
@@ -197,12 +241,13 @@ impl OpState for Memory {
             workers,
             times,
         } = self;
+        let arena = arena.values();
         op.plan.run(&values, arena, workers, times);
         let outputs = op.plan.outputs().enumerate().map(|(index, shape)| {
             let mut output = Tensor::zero::<f32>(&shape.dims())?;
             let mut plain = output.try_as_plain_ram_mut()?;
             op.plan
-                .output(index, &self.arena, plain.as_slice_mut::<f32>()?);
+                .output(index, arena, plain.as_slice_mut::<f32>()?, workers);
             Ok(output.into_tvalue())
         });
         outputs.collect()

@@ -1,0 +1,149 @@
+//! Makes one step of several.
+
+use kernels::float::Activation;
+
+use super::{Region, Step, StepOp};
+
+/// A region that computes the same in fewer steps.
+pub(super) fn fuse(mut region: Region) -> Region {
+    while region.products().is_some()
+        || region.norms().is_some()
+        || region.activations().is_some()
+        || region.sums().is_some()
+    {}
+    region
+}
+
+impl Region {
+    /// How many steps take a tensor, or whether it leaves.
+    fn uses(&self, tensor: usize) -> usize {
+        let inputs = self.steps.iter().flat_map(|step| &step.inputs);
+        let inside = inputs.filter(|input| **input == tensor).count();
+        let outside = self.outputs.iter().filter(|output| output.0 == tensor);
+        inside + outside.count()
+    }
+
+    fn maker(&self, tensor: usize) -> Option<usize> {
+        self.steps.iter().position(|step| step.output == tensor)
+    }
+
+    /// The step that makes a tensor which nothing else uses and which has no activation yet.
+    fn plain_maker(&self, tensor: usize) -> Option<usize> {
+        let maker = self.maker(tensor)?;
+        let plain = self.steps[maker].activation == Activation::None;
+        (plain && self.uses(tensor) == 1).then_some(maker)
+    }
+
+    /// A tensor times its sigmoid is one function of it.
+    fn products(&mut self) -> Option<()> {
+        let (index, gate, function) = self.steps.iter().enumerate().find_map(|(index, step)| {
+            let (StepOp::Mul, [a, b]) = (&step.op, step.inputs.as_slice()) else {
+                return None;
+            };
+            [[*a, *b], [*b, *a]].into_iter().find_map(|[x, gate]| {
+                let maker = self.maker(gate).filter(|_| self.uses(gate) == 1)?;
+                let Step {
+                    op: StepOp::Activate,
+                    inputs,
+                    activation,
+                    ..
+                } = &self.steps[maker]
+                else {
+                    return None;
+                };
+                let function = match activation {
+                    Activation::Sigmoid => Activation::Silu,
+                    Activation::HardSigmoid { alpha, beta }
+                        if (alpha - 1.0 / 6.0).abs() < 1e-6 && *beta == 0.5 =>
+                    {
+                        Activation::HardSwish
+                    }
+                    _ => return None,
+                };
+                (inputs == &[x]).then_some((index, maker, function))
+            })
+        })?;
+        let inputs = self.steps[gate].inputs.clone();
+        let product = &mut self.steps[index];
+        product.op = StepOp::Activate;
+        product.inputs = inputs;
+        product.activation = function;
+        self.steps.remove(gate);
+        Some(())
+    }
+
+    /// Factors and sums per channel become part of the convolution before.
+    fn norms(&mut self) -> Option<()> {
+        let (index, maker) = self.steps.iter().enumerate().find_map(|(index, step)| {
+            let StepOp::Conv(norm) = &step.op else {
+                return None;
+            };
+            let maker = self.plain_maker(*step.inputs.first()?)?;
+            let alone = step.inputs.len() == 1 && self.steps[maker].inputs.len() == 1;
+            let StepOp::Conv(before) = &self.steps[maker].op else {
+                return None;
+            };
+            let fits = norm.is_norm() && before.bias.len() == norm.bias.len();
+            (alone && fits).then_some((index, maker))
+        })?;
+        let norm = self.steps.remove(index);
+        let before = &mut self.steps[maker];
+        if let (StepOp::Conv(norm), StepOp::Conv(conv)) = (&norm.op, &mut before.op) {
+            let depth = conv.weights.len() / conv.bias.len();
+            let channels = conv.weights.chunks_exact_mut(depth).zip(&mut conv.bias);
+            for ((weights, bias), (factor, sum)) in
+                channels.zip(norm.weights.iter().zip(&norm.bias))
+            {
+                weights.iter_mut().for_each(|weight| *weight *= factor);
+                *bias = *bias * factor + sum;
+            }
+        }
+        before.output = norm.output;
+        before.activation = norm.activation;
+        Some(())
+    }
+
+    /// An activation becomes part of the step before.
+    fn activations(&mut self) -> Option<()> {
+        let (index, maker) = self.steps.iter().enumerate().find_map(|(index, step)| {
+            let StepOp::Activate = step.op else {
+                return None;
+            };
+            let maker = self.plain_maker(*step.inputs.first()?)?;
+            let takes = matches!(
+                self.steps[maker].op,
+                StepOp::Conv(_) | StepOp::Dense(_) | StepOp::Add | StepOp::Mul
+            );
+            takes.then_some((index, maker))
+        })?;
+        let step = self.steps.remove(index);
+        let before = &mut self.steps[maker];
+        before.output = step.output;
+        before.activation = step.activation;
+        Some(())
+    }
+
+    /// A sum becomes part of the convolution that makes one of its operands.
+    fn sums(&mut self) -> Option<()> {
+        let (index, maker, other) = self.steps.iter().enumerate().find_map(|(index, step)| {
+            let (StepOp::Add, [a, b]) = (&step.op, step.inputs.as_slice()) else {
+                return None;
+            };
+            [[*a, *b], [*b, *a]].into_iter().find_map(|[own, other]| {
+                let maker = self.plain_maker(own)?;
+                let alone = self.steps[maker].inputs.len() == 1;
+                let dense = matches!(&self.steps[maker].op, StepOp::Conv(conv) if !conv.depthwise);
+                (alone && dense && own != other).then_some((index, maker, other))
+            })
+        })?;
+        // The convolution runs where the sum did: all that it takes is there by then.
+        let mut conv = self.steps[maker].clone();
+        let sum = &self.steps[index];
+        conv.inputs.push(other);
+        conv.output = sum.output;
+        conv.activation = sum.activation;
+        self.steps[index] = conv;
+        self.steps.remove(maker);
+        Some(())
+    }
+}

@@ -1,0 +1,79 @@
+//! From `f32` to bytes and back.
+//!
+//! Outside, tensors are channels, rows, columns; inside, rows, columns, channels.
+
+use crate::arch;
+use crate::{Isa, Quantization, Range, Workers};
+
+/// Pixels that are quantized at a time.
+const PART: usize = 64;
+
+/// `round(value / scale) + zero_point`, saturated: ONNX's `QuantizeLinear`.
+#[inline(always)]
+pub fn quantize_one(value: f32, quantization: Quantization) -> u8 {
+    Range::full(quantization.zero_point).round(value / quantization.scale)
+}
+
+/// `(byte - zero_point) * scale`: ONNX's `DequantizeLinear`.
+#[inline(always)]
+pub fn dequantize_one(byte: u8, quantization: Quantization) -> f32 {
+    let steps = i32::from(byte) - i32::from(quantization.zero_point);
+    steps as f32 * quantization.scale
+}
+
+/// Quantizes `channels` planes of values to bytes with the channels of a pixel side by side.
+///
+/// # Panics
+/// The lengths differ, or are not a multiple of `channels`.
+pub fn quantize_planes(
+    isa: Isa,
+    values: &[f32],
+    channels: usize,
+    quantization: Quantization,
+    output: &mut [u8],
+    workers: &mut Workers,
+) {
+    assert!(values.len() == output.len() && values.len().is_multiple_of(channels));
+    let pixels = values.len() / channels;
+    let part = pixels.div_ceil(workers.count()).next_multiple_of(PART);
+    workers.for_each_chunk(output, part * channels, &|index, out, _| {
+        let from = index * part;
+        let count = out.len() / channels;
+        let mut done = 0;
+        if channels == 3 {
+            let plane = |channel: usize| &values[channel * pixels + from..][..count];
+            done = arch::quantize_three(isa, [plane(0), plane(1), plane(2)], quantization, out);
+        }
+        let (from, out) = (from + done, &mut out[done * channels..]);
+        arch::vectorized(isa, || {
+            for (chunk, out) in out.chunks_mut(PART * channels).enumerate() {
+                let first = from + chunk * PART;
+                let count = out.len() / channels;
+                for channel in 0..channels {
+                    let values = &values[channel * pixels + first..][..count];
+                    let mut bytes = [0_u8; PART];
+                    for (byte, value) in bytes.iter_mut().zip(values) {
+                        *byte = quantize_one(*value, quantization);
+                    }
+                    for (pixel, byte) in out.chunks_exact_mut(channels).zip(bytes) {
+                        pixel[channel] = byte;
+                    }
+                }
+            }
+        });
+    });
+}
+
+/// The opposite of [`quantize_planes`].
+///
+/// # Panics
+/// The lengths differ, or are not a multiple of `channels`.
+pub fn dequantize(bytes: &[u8], channels: usize, quantization: Quantization, values: &mut [f32]) {
+    assert!(values.len() == bytes.len() && values.len().is_multiple_of(channels));
+    let pixels = values.len() / channels;
+    for (index, pixel) in bytes.chunks_exact(channels).enumerate() {
+        for (channel, byte) in pixel.iter().enumerate() {
+            values[channel * pixels + index] = dequantize_one(*byte, quantization);
+        }
+    }
+}

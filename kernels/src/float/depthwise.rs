@@ -1,0 +1,154 @@
+//! Convolution of each channel by itself.
+//!
+//! A thread takes some rows of the output and in them 16 channels at a time, so that the rows that
+//! windows share stay in the first cache. Windows at the edge are cut to what lies in the image.
+
+use crate::arch::float::{LANES, Lanes, Line, line};
+use crate::float::{Activation, check_count};
+use crate::workers::Workers;
+use crate::{Image, Isa, KernelError, Window};
+
+/// Output of one part of the work.
+const PART_BYTES: usize = 128 << 10;
+
+/// The most rows of a window.
+const MAX_ROWS: usize = 16;
+
+/// A depthwise convolution, packed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Depthwise {
+    isa: Isa,
+    input: Image,
+    output: Image,
+    window: Window,
+    /// Block after block of channels; in each for every row and column of the window its weights.
+    weights: Vec<Lanes>,
+    bias: Vec<Lanes>,
+    activation: Activation,
+}
+
+impl Depthwise {
+    /// Packs `weights`, which are in the order channel, row, column.
+    ///
+    /// # Errors
+    /// The window does not fit, or counts do not match the shape.
+    pub fn new(
+        isa: Isa,
+        input: Image,
+        window: Window,
+        weights: &[f32],
+        bias: &[f32],
+        activation: Activation,
+    ) -> Result<Depthwise, KernelError> {
+        let output = window.output(input, input.channels)?;
+        let taps = window.kernel[0] * window.kernel[1];
+        check_count("weights", taps * output.channels, weights.len())?;
+        check_count("biases", output.channels, bias.len())?;
+        if window.kernel[0] > MAX_ROWS {
+            return Err(KernelError::Shape("the kernel of a depthwise convolution"));
+        }
+        let mut packed = vec![Lanes::ZERO; output.channels.div_ceil(LANES) * taps];
+        for (channel, weights) in weights.chunks_exact(taps).enumerate() {
+            let block = &mut packed[channel / LANES * taps..][..taps];
+            for (lanes, weight) in block.iter_mut().zip(weights) {
+                lanes.0[channel % LANES] = *weight;
+            }
+        }
+        Ok(Depthwise {
+            isa,
+            input,
+            output,
+            window,
+            weights: packed,
+            bias: Lanes::pack(bias),
+            activation,
+        })
+    }
+
+    /// The size of the output.
+    pub fn output(&self) -> Image {
+        self.output
+    }
+
+    /// How many products one run sums.
+    pub fn products(&self) -> usize {
+        self.output.len() * self.window.kernel[0] * self.window.kernel[1]
+    }
+
+    /// Computes `output` from `input`.
+    ///
+    /// # Panics
+    /// A length is not that of the image.
+    pub fn run(&self, input: &[f32], output: &mut [f32], workers: &mut Workers) {
+        assert_eq!(input.len(), self.input.len());
+        assert_eq!(output.len(), self.output.len());
+        let row = self.output.width * self.output.channels;
+        let most = (PART_BYTES / 4 / row).max(1);
+        let parts = self.output.height.div_ceil(most);
+        let rows = self
+            .output
+            .height
+            .div_ceil(parts.next_multiple_of(workers.count()));
+        workers.for_each_chunk(output, rows * row, &|index, out, _| {
+            for (block, (weights, bias)) in self.blocks().enumerate() {
+                for (y, out) in out.chunks_exact_mut(row).enumerate() {
+                    self.line(input, index * rows + y, block * LANES, weights, bias, out);
+                }
+            }
+            self.activation.after_limits().apply(self.isa, out);
+        });
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = (&[Lanes], &Lanes)> {
+        let taps = self.window.kernel[0] * self.window.kernel[1];
+        self.weights.chunks_exact(taps).zip(&self.bias)
+    }
+
+    /// Row `y` of the output for the channels from `first` on.
+    fn line(
+        &self,
+        input: &[f32],
+        y: usize,
+        first: usize,
+        weights: &[Lanes],
+        bias: &Lanes,
+        out: &mut [f32],
+    ) {
+        let Window {
+            kernel: [rows, kernel],
+            stride,
+            pad_before,
+            ..
+        } = self.window;
+        let Image {
+            height,
+            width,
+            channels,
+        } = self.input;
+        let mut starts = [0; MAX_ROWS];
+        // The rows of the window that lie in the image.
+        let top = y * stride[0];
+        let from = pad_before[0].saturating_sub(top).min(rows);
+        let end = (height + pad_before[0])
+            .saturating_sub(top)
+            .clamp(from, rows);
+        for (start, row) in starts.iter_mut().zip(from..end) {
+            *start = (top + row - pad_before[0]) * width * channels + first;
+        }
+        let layer = Line {
+            values: input,
+            rows: &starts[..end - from],
+            weights: &weights[from * kernel..end * kernel],
+            bias,
+            limits: self.activation.limits(),
+            width,
+            kernel,
+            columns: self.output.width,
+            stride: stride[1],
+            left: pad_before[1],
+            channels: LANES.min(channels - first),
+            step: channels,
+        };
+        line(self.isa, &layer, &mut out[first..]);
+    }
+}

@@ -1,0 +1,37 @@
+//! From channels, rows, columns, as tensors are outside, to rows, columns, channels, and back.
+
+use crate::workers::Workers;
+
+/// Pixels that are moved at a time.
+const PART: usize = 256;
+
+/// Writes `channels` planes of values with the channels of a pixel side by side.
+///
+/// # Panics
+/// The lengths differ, or are not a multiple of `channels`.
+pub fn from_planes(values: &[f32], channels: usize, output: &mut [f32], workers: &mut Workers) {
+    assert!(values.len() == output.len() && values.len().is_multiple_of(channels));
+    let pixels = values.len() / channels;
+    workers.for_each_chunk(output, PART * channels, &|index, out, _| {
+        for channel in 0..channels {
+            let values = &values[channel * pixels + index * PART..];
+            for (pixel, value) in out.chunks_exact_mut(channels).zip(values) {
+                pixel[channel] = *value;
+            }
+        }
+    });
+}
+
+/// The opposite of [`from_planes`].
+///
+/// # Panics
+/// The lengths differ, or are not a multiple of `channels`.
+pub fn to_planes(values: &[f32], channels: usize, output: &mut [f32], workers: &mut Workers) {
+    assert!(values.len() == output.len() && values.len().is_multiple_of(channels));
+    let pixels = values.len() / channels;
+    workers.for_each_chunk(output, pixels, &|channel, out, _| {
+        for (out, pixel) in out.iter_mut().zip(values.chunks_exact(channels)) {
+            *out = pixel[channel];
+        }
+    });
+}

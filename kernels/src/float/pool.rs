@@ -1,0 +1,142 @@
+//! Pooling.
+
+use crate::workers::Workers;
+use crate::{Image, Isa, KernelError, PoolKind, Window, arch};
+
+/// Channels that are summed at a time.
+const LANES: usize = 64;
+
+/// The mean of each channel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GlobalAverage {
+    isa: Isa,
+    input: Image,
+}
+
+impl GlobalAverage {
+    /// # Errors
+    /// The image is empty or too large.
+    pub fn new(isa: Isa, input: Image) -> Result<GlobalAverage, KernelError> {
+        input.check()?;
+        Ok(GlobalAverage { isa, input })
+    }
+
+    /// Computes one value per channel.
+    ///
+    /// # Panics
+    /// A length is not that of the image.
+    pub fn run(&self, input: &[f32], output: &mut [f32], workers: &mut Workers) {
+        let channels = self.input.channels;
+        assert!(input.len() == self.input.len() && output.len() == channels);
+        let part = channels.div_ceil(workers.count()).next_multiple_of(LANES);
+        let count = self.input.pixels() as f32;
+        workers.for_each_chunk(output, part, &|index, out, _| {
+            arch::vectorized(self.isa, || {
+                for (lane, out) in out.chunks_mut(LANES).enumerate() {
+                    let first = index * part + lane * LANES;
+                    let mut sums = [0.0_f32; LANES];
+                    for pixel in input.chunks_exact(channels) {
+                        for (sum, value) in sums.iter_mut().zip(&pixel[first..][..out.len()]) {
+                            *sum += value;
+                        }
+                    }
+                    for (out, sum) in out.iter_mut().zip(sums) {
+                        *out = sum / count;
+                    }
+                }
+            });
+        });
+    }
+}
+
+/// Pooling in a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pool {
+    isa: Isa,
+    kind: PoolKind,
+    input: Image,
+    output: Image,
+    window: Window,
+}
+
+impl Pool {
+    /// # Errors
+    /// The window does not fit or can lie outside the image.
+    pub fn new(
+        isa: Isa,
+        kind: PoolKind,
+        input: Image,
+        window: Window,
+    ) -> Result<Pool, KernelError> {
+        let output = window.output(input, input.channels)?;
+        window.check_cover()?;
+        Ok(Pool {
+            isa,
+            kind,
+            input,
+            output,
+            window,
+        })
+    }
+
+    /// The size of the output.
+    pub fn output(&self) -> Image {
+        self.output
+    }
+
+    /// Computes `output` from `input`.
+    ///
+    /// # Panics
+    /// A length is not that of the image.
+    pub fn run(&self, input: &[f32], output: &mut [f32], workers: &mut Workers) {
+        assert!(input.len() == self.input.len() && output.len() == self.output.len());
+        let row = self.output.width * self.output.channels;
+        let rows = self.output.height.div_ceil(workers.count());
+        workers.for_each_chunk(output, rows * row, &|index, out, _| {
+            arch::vectorized(self.isa, || {
+                for (y, out) in out.chunks_exact_mut(row).enumerate() {
+                    for (x, out) in out.chunks_exact_mut(self.output.channels).enumerate() {
+                        self.pixel(input, [index * rows + y, x], out);
+                    }
+                }
+            });
+        });
+    }
+
+    #[inline(always)]
+    fn pixel(&self, input: &[f32], [y, x]: [usize; 2], output: &mut [f32]) {
+        let rows = self.window.covered(0, y, self.input.height);
+        let columns = self.window.covered(1, x, self.input.width);
+        let pixels = rows
+            .clone()
+            .flat_map(|y| columns.clone().map(move |x| y * self.input.width + x));
+        let channels = self.input.channels;
+        let pixels = pixels.map(|pixel| &input[pixel * channels..][..channels]);
+        if self.kind == PoolKind::Max {
+            output.fill(f32::NEG_INFINITY);
+            for pixel in pixels {
+                for (out, value) in output.iter_mut().zip(pixel) {
+                    if *value > *out || value.is_nan() {
+                        *out = *value;
+                    }
+                }
+            }
+            return;
+        }
+        let count = match self.kind {
+            PoolKind::Average {
+                count_padding: true,
+            } => self.window.kernel[0] * self.window.kernel[1],
+            _ => rows.len() * columns.len(),
+        };
+        output.fill(0.0);
+        for pixel in pixels {
+            for (out, value) in output.iter_mut().zip(pixel) {
+                *out += value;
+            }
+        }
+        for out in output {
+            *out /= count as f32;
+        }
+    }
+}
