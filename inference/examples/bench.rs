@@ -1,9 +1,9 @@
 //! Times a network for `cargo xtask bench inference`, beside other engines.
 //!
-//! Usage: `bench NETWORK.onnx THREADS`, `bench peak` or `bench bundle NETWORK.onnx FILE`. The network takes 224 x 224 pixels and has
+//! Usage: `bench NETWORK.onnx THREADS`, `bench peak [f32]` or `bench bundle NETWORK.onnx FILE`. The network takes 224 x 224 pixels and has
 //! 1000 classes. For every line on standard input, a number, it runs that often and prints for
 //! each run the milliseconds that it took and those that the first thread was on a CPU; `peak` prints multiply-accumulates per second that this CPU could do
-//! in 8 bits on one thread; `bundle` writes a bundle around the network, for `edge-runtime profile`.
+//! in 8 bits, or in f32, on one thread; `bundle` writes a bundle around the network, for `edge-runtime profile`.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -20,6 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["peak"] => {
             println!("{}", kernels::Isa::detect().peak_macs_per_second());
+            Ok(())
+        }
+        ["peak", "f32"] => {
+            println!("{}", kernels::Isa::detect().peak_float_macs_per_second());
             Ok(())
         }
         ["bundle", network, file] => Ok(bundle(std::fs::read(network)?)?.save(file)?),

@@ -1,6 +1,6 @@
 //! The first part of a network, for what is learned on top of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tract_onnx::prelude::*;
 
@@ -12,6 +12,8 @@ use crate::{InferenceError, network};
 /// Threads may share one.
 pub struct Extractor {
     plan: Arc<TypedRunnableModel>,
+    /// What images are computed in: as many as there have been threads at a time.
+    states: Mutex<Vec<TypedSimpleState>>,
     size: usize,
     width: usize,
 }
@@ -24,7 +26,12 @@ impl Extractor {
     /// The network is no such ONNX, or cannot be run.
     pub fn new(onnx: &[u8], size: usize, width: usize) -> Result<Extractor, InferenceError> {
         let plan = network::load(onnx, size, width, 1)?;
-        Ok(Extractor { plan, size, width })
+        Ok(Extractor {
+            plan,
+            states: Mutex::default(),
+            size,
+            width,
+        })
     }
 
     /// The number of features.
@@ -44,11 +51,19 @@ impl Extractor {
         }
         let run = || -> TractResult<Vec<f32>> {
             let input = Tensor::from_shape(&[1, 3, self.size, self.size], values)?;
-            let outputs = self.plan.run(tvec!(input.into_tvalue()))?;
+            let idle = self.states().pop();
+            let mut state = idle.map_or_else(|| self.plan.spawn(), Ok)?;
+            let outputs = state.run(tvec!(input.into_tvalue()))?;
+            // One in which a run broke off is not used again.
+            self.states().push(state);
             let plain = outputs[0].try_as_plain_ram()?;
             Ok(plain.as_slice::<f32>()?.to_vec())
         };
         let failed = |error| InferenceError::Run(network::reason(&error));
         quietly(run).map_err(InferenceError::Run)?.map_err(failed)
+    }
+
+    fn states(&self) -> MutexGuard<'_, Vec<TypedSimpleState>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

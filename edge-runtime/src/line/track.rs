@@ -112,7 +112,7 @@ impl Track {
 
     /// Whether it is an item, or was seen too shortly to tell.
     pub(crate) fn may_be_item(&self) -> bool {
-        self.is_confirmed() || (self.whole > 0 && self.missed == 0)
+        self.is_confirmed() || self.whole > 0
     }
 
     /// Whether it looks like two items in every view of all of it.

@@ -17,6 +17,9 @@ const PART_BYTES: usize = 192 << 10;
 /// Rows that tiles have on no CPU more of; parts are multiples where that matters little.
 const ROWS: usize = 14;
 
+/// Values that are so many apart fall in the same few lines of the first cache.
+const COLLIDING: usize = 1024;
+
 /// A convolution, packed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
@@ -130,7 +133,7 @@ impl Conv {
     fn collides(&self) -> bool {
         self.window.kernel == [1, 1]
             && self.output.pixels() > 1
-            && self.input.channels.is_multiple_of(1024)
+            && (self.input.channels * self.window.stride[1]).is_multiple_of(COLLIDING)
     }
 
     /// Some pixels of a convolution that sees one at a time, copied to where they do not collide.
@@ -165,7 +168,12 @@ impl Conv {
     /// From one row to the next where the input is padded.
     fn row(&self) -> usize {
         let Window { kernel, stride, .. } = self.window;
-        ((self.output.width - 1) * stride[1] + kernel[1]) * self.input.channels
+        let row = ((self.output.width - 1) * stride[1] + kernel[1]) * self.input.channels;
+        if (stride[1] * self.input.channels).is_multiple_of(COLLIDING) {
+            row + 4 * LANES
+        } else {
+            row
+        }
     }
 
     /// Outputs from number `first` on, of whole rows unless there is one pixel only.

@@ -3,16 +3,13 @@
 //! A thread takes some rows of the output and in them 16 channels at a time, so that the rows that
 //! windows share stay in the first cache. Windows at the edge are cut to what lies in the image.
 
-use crate::arch::float::{LANES, Lanes, Line, line};
+use crate::arch::float::{LANES, Lanes, Rows, rows};
 use crate::float::{Activation, check_count};
 use crate::workers::Workers;
 use crate::{Image, Isa, KernelError, Window};
 
 /// Output of one part of the work.
 const PART_BYTES: usize = 128 << 10;
-
-/// The most rows of a window.
-const MAX_ROWS: usize = 16;
 
 /// A depthwise convolution, packed.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,9 +41,6 @@ impl Depthwise {
         let taps = window.kernel[0] * window.kernel[1];
         check_count("weights", taps * output.channels, weights.len())?;
         check_count("biases", output.channels, bias.len())?;
-        if window.kernel[0] > MAX_ROWS {
-            return Err(KernelError::Shape("the kernel of a depthwise convolution"));
-        }
         let mut packed = vec![Lanes::ZERO; output.channels.div_ceil(LANES) * taps];
         for (channel, weights) in weights.chunks_exact(taps).enumerate() {
             let block = &mut packed[channel / LANES * taps..][..taps];
@@ -85,15 +79,24 @@ impl Depthwise {
         let row = self.output.width * self.output.channels;
         let most = (PART_BYTES / 4 / row).max(1);
         let parts = self.output.height.div_ceil(most);
-        let rows = self
+        let count = self
             .output
             .height
             .div_ceil(parts.next_multiple_of(workers.count()));
-        workers.for_each_chunk(output, rows * row, &|index, out, _| {
+        workers.for_each_chunk(output, count * row, &|index, out, _| {
             for (block, (weights, bias)) in self.blocks().enumerate() {
-                for (y, out) in out.chunks_exact_mut(row).enumerate() {
-                    self.line(input, index * rows + y, block * LANES, weights, bias, out);
-                }
+                let layer = Rows {
+                    values: input,
+                    input: self.input,
+                    output: self.output,
+                    window: self.window,
+                    weights,
+                    bias,
+                    limits: self.activation.limits(),
+                    first: index * count,
+                    channel: block * LANES,
+                };
+                rows(self.isa, &layer, out);
             }
             self.activation.after_limits().apply(self.isa, out);
         });
@@ -102,53 +105,5 @@ impl Depthwise {
     fn blocks(&self) -> impl Iterator<Item = (&[Lanes], &Lanes)> {
         let taps = self.window.kernel[0] * self.window.kernel[1];
         self.weights.chunks_exact(taps).zip(&self.bias)
-    }
-
-    /// Row `y` of the output for the channels from `first` on.
-    fn line(
-        &self,
-        input: &[f32],
-        y: usize,
-        first: usize,
-        weights: &[Lanes],
-        bias: &Lanes,
-        out: &mut [f32],
-    ) {
-        let Window {
-            kernel: [rows, kernel],
-            stride,
-            pad_before,
-            ..
-        } = self.window;
-        let Image {
-            height,
-            width,
-            channels,
-        } = self.input;
-        let mut starts = [0; MAX_ROWS];
-        // The rows of the window that lie in the image.
-        let top = y * stride[0];
-        let from = pad_before[0].saturating_sub(top).min(rows);
-        let end = (height + pad_before[0])
-            .saturating_sub(top)
-            .clamp(from, rows);
-        for (start, row) in starts.iter_mut().zip(from..end) {
-            *start = (top + row - pad_before[0]) * width * channels + first;
-        }
-        let layer = Line {
-            values: input,
-            rows: &starts[..end - from],
-            weights: &weights[from * kernel..end * kernel],
-            bias,
-            limits: self.activation.limits(),
-            width,
-            kernel,
-            columns: self.output.width,
-            stride: stride[1],
-            left: pad_before[1],
-            channels: LANES.min(channels - first),
-            step: channels,
-        };
-        line(self.isa, &layer, &mut out[first..]);
     }
 }

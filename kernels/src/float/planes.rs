@@ -13,8 +13,17 @@ pub fn from_planes(values: &[f32], channels: usize, output: &mut [f32], workers:
     assert!(values.len() == output.len() && values.len().is_multiple_of(channels));
     let pixels = values.len() / channels;
     workers.for_each_chunk(output, PART * channels, &|index, out, _| {
+        let plane = |channel: usize| &values[channel * pixels + index * PART..];
+        if channels == 3 {
+            let (all, _) = out.as_chunks_mut::<3>();
+            let colours = plane(0).iter().zip(plane(1)).zip(plane(2));
+            for (pixel, ((red, green), blue)) in all.iter_mut().zip(colours) {
+                *pixel = [*red, *green, *blue];
+            }
+            return;
+        }
         for channel in 0..channels {
-            let values = &values[channel * pixels + index * PART..];
+            let values = plane(channel);
             for (pixel, value) in out.chunks_exact_mut(channels).zip(values) {
                 pixel[channel] = *value;
             }

@@ -111,32 +111,37 @@ impl Pool {
             .clone()
             .flat_map(|y| columns.clone().map(move |x| y * self.input.width + x));
         let channels = self.input.channels;
-        let pixels = pixels.map(|pixel| &input[pixel * channels..][..channels]);
-        if self.kind == PoolKind::Max {
-            output.fill(f32::NEG_INFINITY);
-            for pixel in pixels {
-                for (out, value) in output.iter_mut().zip(pixel) {
-                    if *value > *out || value.is_nan() {
-                        *out = *value;
-                    }
-                }
-            }
-            return;
-        }
         let count = match self.kind {
             PoolKind::Average {
                 count_padding: true,
             } => self.window.kernel[0] * self.window.kernel[1],
             _ => rows.len() * columns.len(),
         };
-        output.fill(0.0);
-        for pixel in pixels {
-            for (out, value) in output.iter_mut().zip(pixel) {
-                *out += value;
+        for (lane, output) in output.chunks_mut(LANES).enumerate() {
+            let inside = pixels
+                .clone()
+                .map(|pixel| &input[pixel * channels + lane * LANES..][..output.len()]);
+            if self.kind == PoolKind::Max {
+                let mut most = [f32::NEG_INFINITY; LANES];
+                for values in inside {
+                    for (most, value) in most.iter_mut().zip(values) {
+                        // What is no number wins.
+                        let more = *value > *most || value.is_nan();
+                        *most = if more { *value } else { *most };
+                    }
+                }
+                output.copy_from_slice(&most[..output.len()]);
+            } else {
+                let mut sums = [0.0; LANES];
+                for values in inside {
+                    for (sum, value) in sums.iter_mut().zip(values) {
+                        *sum += value;
+                    }
+                }
+                for (out, sum) in output.iter_mut().zip(sums) {
+                    *out = sum / count as f32;
+                }
             }
-        }
-        for out in output {
-            *out /= count as f32;
         }
     }
 }
