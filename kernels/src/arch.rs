@@ -22,7 +22,7 @@ use std::ops::RangeInclusive;
 
 use crate::factor::Factor;
 use crate::isa::Kind;
-use crate::{Isa, Quantization, Range};
+use crate::{Isa, Range};
 
 /// Output channels in a panel of packed weights.
 pub(crate) const PANEL: usize = 16;
@@ -173,7 +173,7 @@ pub(crate) fn multiply_bytes(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8
         // SAFETY: as above.
         Kind::DotProduct => unsafe { neon::multiply_dot(rows, panel, out) },
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above; for it `in_order` has interleaved the weights.
+        // SAFETY: as above; `in_order` has put the weights so.
         Kind::Matrix => unsafe { neon::multiply_matrix(rows, panel, out) },
         _ => portable::multiply(rows, panel.weights, &panel.end, out),
     }
@@ -183,7 +183,7 @@ pub(crate) fn multiply_bytes(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8
 pub(crate) fn in_order(isa: Isa, weights: &mut [i8], groups: usize) {
     match isa.0 {
         #[cfg(target_arch = "aarch64")]
-        Kind::Matrix => neon::interleave(weights, groups),
+        Kind::Matrix => neon::in_order(weights, groups),
         _ => _ = (weights, groups),
     }
 }
@@ -499,24 +499,16 @@ pub(crate) fn product(isa: Isa, product: &Product, a: &[u8], b: &[u8], out: &mut
     }
 }
 
-/// Quantizes the first pixels of three planes, if there is a loop for that: gives how many.
-pub(crate) fn quantize_three(
-    isa: Isa,
-    planes: [&[f32]; 3],
-    quantization: Quantization,
-    out: &mut [u8],
-) -> usize {
-    assert!(planes.iter().all(|plane| 3 * plane.len() == out.len()));
+/// Pixels from the planes of their three channels.
+pub(crate) fn interleave(isa: Isa, planes: &[[u8; 64]; 3], pixels: &mut [u8; 192]) {
     match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: an Isa is made only where the CPU has it.
+        Kind::Vnni => unsafe { avx512::interleave(planes, pixels) },
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
-            neon::quantize_three(planes, quantization, out)
-        },
-        _ => {
-            let _ = quantization;
-            0
-        }
+        // SAFETY: as above.
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe { neon::interleave(planes, pixels) },
+        _ => portable::interleave(planes, pixels),
     }
 }
 

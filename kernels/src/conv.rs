@@ -20,7 +20,8 @@ use paired::Paired;
 use quads::Quads;
 
 /// The factors and the output of one part of the work: they stay in the nearest cache while panel
-/// after panel passes.
+/// after panel passes. Where panels pass side by side, they come less often, and the second cache is
+/// near enough.
 const BLOCK_BYTES: usize = 48 << 10;
 
 /// The most output pixels in one part.
@@ -190,14 +191,14 @@ impl<T: Factor> Product<'_, T> {
             });
         } else if self.gathers() {
             let row = T::GROUP * self.groups() * size_of::<T>() + channels;
-            let most = (BLOCK_BYTES / row).min(MAX_PIXELS);
+            let most = (self.block_bytes() / row).min(MAX_PIXELS);
             let part = share(image.pixels(), most, T::ROWS, workers.count());
             workers.for_each_chunk(output, part * channels, &|index, out, scratch| {
                 self.pixels(input, index * part, out, scratch);
             });
         } else {
             let row = self.sliding.padded_width() * self.sliding.input.channels * size_of::<T>();
-            let rows = BLOCK_BYTES / (row * window.stride[0] + image.width * channels);
+            let rows = self.block_bytes() / (row * window.stride[0] + image.width * channels);
             let part = share(image.height, rows, 1, workers.count());
             let chunk = part * image.width * channels;
             workers.for_each_chunk(output, chunk, &|index, out, scratch| {
@@ -210,6 +211,10 @@ impl<T: Factor> Product<'_, T> {
     fn gathers(&self) -> bool {
         let window = &self.sliding.window;
         window.kernel == [1, 1] && window.pad_before == [0, 0] && window.pad_after == [0, 0]
+    }
+
+    fn block_bytes(&self) -> usize {
+        BLOCK_BYTES * T::abreast(self.weights)
     }
 
     /// Output channels that are computed side by side.

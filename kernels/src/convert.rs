@@ -37,24 +37,17 @@ pub fn quantize_planes(
     let pixels = values.len() / channels;
     let part = pixels.div_ceil(workers.count()).next_multiple_of(PART);
     workers.for_each_chunk(output, part * channels, &|index, out, _| {
-        let from = index * part;
-        let count = out.len() / channels;
-        let mut done = 0;
-        if channels == 3 {
-            let plane = |channel: usize| &values[channel * pixels + from..][..count];
-            done = arch::quantize_three(isa, [plane(0), plane(1), plane(2)], quantization, out);
-        }
-        let (from, out) = (from + done, &mut out[done * channels..]);
         arch::vectorized(isa, || {
             for (chunk, out) in out.chunks_mut(PART * channels).enumerate() {
-                let first = from + chunk * PART;
-                let count = out.len() / channels;
+                let first = index * part + chunk * PART;
+                let values = |channel: usize| &values[channel * pixels + first..];
+                if let (3, Ok(out)) = (channels, <&mut [u8; 3 * PART]>::try_from(&mut *out)) {
+                    let planes = [0, 1, 2].map(|channel| quantized(values(channel), quantization));
+                    arch::interleave(isa, &planes, out);
+                    continue;
+                }
                 for channel in 0..channels {
-                    let values = &values[channel * pixels + first..][..count];
-                    let mut bytes = [0_u8; PART];
-                    for (byte, value) in bytes.iter_mut().zip(values) {
-                        *byte = quantize_one(*value, quantization);
-                    }
+                    let bytes = quantized(values(channel), quantization);
                     for (pixel, byte) in out.chunks_exact_mut(channels).zip(bytes) {
                         pixel[channel] = byte;
                     }
@@ -62,6 +55,16 @@ pub fn quantize_planes(
             }
         });
     });
+}
+
+/// The first values as bytes.
+#[inline(always)]
+fn quantized(values: &[f32], quantization: Quantization) -> [u8; PART] {
+    let mut bytes = [0; PART];
+    for (byte, value) in bytes.iter_mut().zip(values) {
+        *byte = quantize_one(*value, quantization);
+    }
+    bytes
 }
 
 /// The opposite of [`quantize_planes`].

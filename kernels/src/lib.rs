@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`Conv`] | convolution of all channels with all; dense layers are its 1x1 case |
 //! | [`Depthwise`] | convolution of each channel by itself |
+//! | [`Grouped`] | convolution of some channels with some |
 //! | [`Add`], [`Mul`] | sums of two tensors; products with a tensor or with one value per channel |
 //! | [`Table`] | any function of one value: activations, a change of scale |
 //! | [`GlobalAverage`], [`Pool`] | pooling |
@@ -29,6 +30,7 @@ mod depthwise;
 mod elementwise;
 mod factor;
 pub mod float;
+mod grouped;
 mod isa;
 mod pool;
 mod requantize;
@@ -41,6 +43,7 @@ pub use conv::Conv;
 pub use convert::{dequantize, dequantize_one, quantize_one, quantize_planes};
 pub use depthwise::Depthwise;
 pub use elementwise::{Add, Mul, Table};
+pub use grouped::Grouped;
 pub use isa::Isa;
 pub use pool::{GlobalAverage, Pool, PoolKind};
 pub use requantize::{Quantization, Range, Requantize};

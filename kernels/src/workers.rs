@@ -59,6 +59,8 @@ fn some<T: Copy + Default>(values: &mut Aligned<T>, len: usize) -> &mut [T] {
 pub struct Workers {
     /// Of the caller's thread.
     scratch: Scratch,
+    /// See [`Workers::with_slices`].
+    slices: Aligned<u8>,
     /// The other threads, if there are any.
     pool: Option<Pool>,
 }
@@ -68,6 +70,7 @@ impl Workers {
     pub fn single() -> Workers {
         Workers {
             scratch: Scratch::default(),
+            slices: Aligned::default(),
             pool: None,
         }
     }
@@ -88,6 +91,13 @@ impl Workers {
     /// How many threads there are.
     pub fn count(&self) -> usize {
         1 + self.pool.as_ref().map_or(0, Pool::count)
+    }
+
+    /// Calls `work` with `len` bytes of unspecified content, for layers made of layers.
+    pub(crate) fn with_slices(&mut self, len: usize, work: impl FnOnce(&mut [u8], &mut Workers)) {
+        let mut slices = std::mem::take(&mut self.slices);
+        work(some(&mut slices, len), self);
+        self.slices = slices;
     }
 
     /// Calls `work` once for every `chunk` values of `output`, with the number of the chunk.

@@ -209,7 +209,10 @@ fn conv(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
         scales,
     } = weights(finder, node.input.get(1)?, 0)?;
     let [channels, depth, rows, columns] = dims.try_into().ok()?;
-    let depthwise = nodes::is_depthwise(node, channels, depth)?;
+    let groups = usize::try_from(Attributes(node).int("group", 1)).ok()?;
+    if groups == 0 || !channels.is_multiple_of(groups) {
+        return None;
+    }
     let ordered = nodes::by_pixel(&values, depth, rows * columns);
     let window = nodes::window(node)?;
     (window.kernel == [rows, columns]).then_some(ConvStep {
@@ -217,7 +220,7 @@ fn conv(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
         bias: bias(finder, node.input.get(2), channels)?,
         scales,
         window,
-        depthwise,
+        groups,
     })
 }
 
@@ -246,6 +249,6 @@ fn dense(finder: &Finder<'_>, node: &NodeProto, rows_first: bool) -> Option<Conv
         bias: bias(finder, node.input.get(2), scales.len())?,
         scales,
         window: WindowStep::PIXEL,
-        depthwise: false,
+        groups: 1,
     })
 }

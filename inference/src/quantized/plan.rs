@@ -4,8 +4,8 @@ use std::ops;
 use std::time::Duration;
 
 use kernels::{
-    Add, Conv, Depthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool, Quantization, Range,
-    Requantize, Table, Workers, dequantize, quantize_one, quantize_planes,
+    Add, Conv, Depthwise, GlobalAverage, Grouped, Image, Isa, KernelError, Mul, Pool, Quantization,
+    Range, Requantize, Table, Workers, dequantize, quantize_one, quantize_planes,
 };
 
 use crate::profile::Engine;
@@ -33,6 +33,7 @@ enum Layer {
     },
     Conv(Conv),
     Depthwise(Depthwise),
+    Grouped(Grouped),
     Add(Add),
     Mul(Mul),
     Table(Table),
@@ -47,6 +48,7 @@ impl Layer {
             Layer::Quantize { .. } => ("quantize", 0),
             Layer::Conv(layer) => ("convolution", layer.products()),
             Layer::Depthwise(layer) => ("depthwise", layer.products()),
+            Layer::Grouped(layer) => ("groups", layer.products()),
             Layer::Add(_) => ("add", 0),
             Layer::Mul(_) => ("multiply", 0),
             Layer::Table(_) => ("table", 0),
@@ -151,6 +153,7 @@ impl region::Plan for Plan {
                 ),
                 Layer::Conv(layer) => layer.run(a, out, workers),
                 Layer::Depthwise(layer) => layer.run(a, out, workers),
+                Layer::Grouped(layer) => layer.run(a, out, workers),
                 Layer::Add(layer) => layer.run(a, b, out, workers),
                 Layer::Mul(layer) => layer.run(a, b, out, workers),
                 Layer::Table(layer) => layer.run(a, out, workers),
@@ -189,12 +192,10 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
             StepOp::Conv(conv) if !first.flat => {
                 let channels = conv.scales.len();
                 let taps = conv.window.kernel[0] * conv.window.kernel[1];
-                let depth = if conv.depthwise {
-                    1
-                } else {
-                    first.image.channels
-                };
-                if conv.weights.len() != channels * taps * depth {
+                let depth = first.image.channels / conv.groups;
+                if depth * conv.groups != first.image.channels
+                    || conv.weights.len() != channels * taps * depth
+                {
                     return Err(wrong());
                 }
                 let window = conv.window.over(first.image);
@@ -305,26 +306,15 @@ fn convolution(
         range,
     };
     let window = conv.window.over(image);
-    if conv.depthwise {
-        Depthwise::new(
-            isa,
-            image,
-            window,
-            input.zero_point,
-            &conv.weights,
-            &requantize,
-        )
-        .map(Layer::Depthwise)
+    let (zero_point, weights) = (input.zero_point, &conv.weights);
+    if conv.groups == 1 {
+        Conv::new(isa, image, window, zero_point, weights, &requantize).map(Layer::Conv)
+    } else if conv.groups == image.channels && conv.groups == requantize.bias.len() {
+        Depthwise::new(isa, image, window, zero_point, weights, &requantize).map(Layer::Depthwise)
     } else {
-        Conv::new(
-            isa,
-            image,
-            window,
-            input.zero_point,
-            &conv.weights,
-            &requantize,
-        )
-        .map(Layer::Conv)
+        let groups = conv.groups;
+        Grouped::new(isa, image, window, zero_point, weights, &requantize, groups)
+            .map(Layer::Grouped)
     }
 }
 

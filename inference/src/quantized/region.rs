@@ -77,13 +77,14 @@ pub(crate) enum StepOp {
 
 #[derive(Clone, Debug)]
 pub(crate) struct ConvStep {
-    /// Output channel, row, column, input channel; for a depthwise convolution channel, row, column.
+    /// Output channel, row, column, input channel of its group.
     pub(crate) weights: Vec<i8>,
     /// Per output channel.
     pub(crate) scales: Vec<f32>,
     pub(crate) bias: Bias,
     pub(crate) window: WindowStep,
-    pub(crate) depthwise: bool,
+    /// Into which the channels are divided: 1 if all see all.
+    pub(crate) groups: usize,
 }
 
 #[derive(Clone, Debug)]

@@ -1,11 +1,15 @@
 //! Which operators are taken out of a graph.
 
+use std::time::Duration;
+
+use kernels::{Isa, Workers};
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
     attribute_proto::AttributeType, tensor_proto::DataType,
 };
 
 use super::extract;
+use super::plan::{Plan, Shape};
 use super::region::{Region, StepOp};
 
 fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
@@ -108,6 +112,32 @@ fn a_whole_network_becomes_one_node() {
     let names: Vec<&str> = region.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["image", "c", "sum"]);
     assert_eq!(region.steps[1].limits.min, 0.0);
+}
+
+#[test]
+fn a_convolution_in_groups_is_computed() {
+    let mut grouped = conv("image.d", "c");
+    grouped.attribute.push(AttributeProto {
+        name: "group".to_owned(),
+        r#type: AttributeType::Int as i32,
+        i: 2,
+        ..AttributeProto::default()
+    });
+    let mut nodes = around("image").to_vec();
+    nodes.push(grouped);
+    nodes.extend(around("c"));
+    let (regions, _) = extracted(nodes, "c.d");
+    let shape = Shape::of(&[1, 4, 1, 2]).unwrap();
+    let plan = Plan::new(&regions[0], &[shape], Isa::detect()).unwrap();
+    assert_eq!(plan.outputs().next().unwrap().dims(), [1, 2, 1, 2]);
+    let image = [1.0, -1.0, 2.0, 0.5, 3.0, 0.0, 4.0, 1.0];
+    let mut arena = vec![0; plan.arena()];
+    let mut times = [Duration::ZERO; 2];
+    plan.run(&[&image], &mut arena, &mut Workers::single(), &mut times);
+    let mut output = [0.0; 4];
+    plan.output(0, &arena, &mut output);
+    // Weights are 0.5 and 1 for the first two channels, 1.5 and 2 for the others.
+    assert_eq!(output, [2.5, 0.0, 12.5, 2.0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernels::{Isa, Workers};
+use kernels::{Aligned, Isa, Workers};
 use tract_onnx::tract_hir::internal::*;
 
 use crate::profile::LayerTime;
@@ -145,7 +145,7 @@ impl<P: Plan> EvalOp for Packed<P> {
 
     fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
         Ok(Some(Box::new(Memory::<P> {
-            arena: Arena::new(self.plan.arena()),
+            arena: Aligned::new(self.plan.arena()),
             times: vec![Duration::ZERO; self.plan.steps().count()],
             workers: Workers::new(self.threads).context("threads for a region")?,
         })))
@@ -164,31 +164,10 @@ impl<P: Plan> TypedOp for Packed<P> {
     as_op!();
 }
 
-/// Values that begin where a cache line does.
-#[derive(Clone, Debug)]
-struct Arena<T> {
-    values: Vec<T>,
-    len: usize,
-}
-
-impl<T: Copy + Default> Arena<T> {
-    const LINE: usize = 64;
-
-    fn new(len: usize) -> Arena<T> {
-        let values = vec![T::default(); len + Self::LINE];
-        Arena { values, len }
-    }
-
-    fn values(&mut self) -> &mut [T] {
-        let start = self.values.as_ptr().align_offset(Self::LINE);
-        &mut self.values[start.min(Self::LINE)..][..self.len]
-    }
-}
-
 /// What a region works in; the same for every frame.
 #[derive(Debug)]
 struct Memory<P: Plan> {
-    arena: Arena<P::Value>,
+    arena: Aligned<P::Value>,
     workers: Workers,
     /// What each step took in the last run.
     times: Vec<Duration>,
@@ -241,7 +220,7 @@ impl<P: Plan> OpState for Memory<P> {
             workers,
             times,
         } = self;
-        let arena = arena.values();
+        let arena: &mut [P::Value] = arena;
         op.plan.run(&values, arena, workers, times);
         let outputs = op.plan.outputs().enumerate().map(|(index, shape)| {
             let mut output = Tensor::zero::<f32>(&shape.dims())?;

@@ -377,26 +377,27 @@ unsafe fn rounded(
     range: Range,
     value: impl Fn(__m512i, __m512i) -> __m512,
 ) {
-    let all = |limit: u8| _mm512_set1_epi32(limit.into());
-    let [zero_point, min, max] = [range.zero_point, range.min, range.max].map(all);
     let (a, b, to) = (a.as_ptr(), b.as_ptr(), out.as_mut_ptr());
-    let some = |at: usize, exist: u16| {
+    let some = |at: usize, exist: u64| {
         // SAFETY: so many bytes exist.
-        let load = |from: *const u8| unsafe {
-            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(exist, from.wrapping_add(at).cast()))
+        let load = |from: *const u8, part: usize| unsafe {
+            let exist = (exist >> (16 * part)) as u16;
+            let from = from.wrapping_add(at.wrapping_add(16 * part));
+            _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(exist, from.cast()))
         };
-        let value = _mm512_cvtps_epi32(value(load(a), load(b)));
-        let value = _mm512_max_epi32(_mm512_add_epi32(value, zero_point), min);
-        let bytes = _mm512_cvtepi32_epi8(_mm512_min_epi32(value, max));
+        let mut four = [_mm512_setzero_si512(); 4];
+        for (part, values) in four.iter_mut().enumerate() {
+            *values = _mm512_cvtps_epi32(value(load(a, part), load(b, part)));
+        }
         // SAFETY: as above.
-        unsafe { _mm_mask_storeu_epi8(to.wrapping_add(at).cast(), exist, bytes) };
+        unsafe { _mm512_mask_storeu_epi8(to.wrapping_add(at).cast(), exist, packed(four, range)) };
     };
-    let whole = out.len() / 16 * 16;
-    for at in (0..whole).step_by(16) {
-        some(at, u16::MAX);
+    let whole = out.len() / 64 * 64;
+    for at in (0..whole).step_by(64) {
+        some(at, u64::MAX);
     }
     if whole < out.len() {
-        some(whole, u16::MAX >> (16 - out.len() % 16));
+        some(whole, u64::MAX >> (64 - out.len() % 64));
     }
 }
 
@@ -405,6 +406,36 @@ unsafe fn rounded(
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
 pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     work()
+}
+
+/// Where each byte of three interleaved planes comes from, and which of them from the third.
+const fn interleaving(first: usize) -> ([u8; 64], u64) {
+    let (mut order, mut third) = ([0; 64], 0);
+    let mut at = 0;
+    while at < 64 {
+        let (pixel, plane) = ((first + at) / 3, (first + at) % 3);
+        order[at] = if plane == 1 { pixel + 64 } else { pixel } as u8;
+        third |= ((plane / 2) as u64) << at;
+        at += 1;
+    }
+    (order, third)
+}
+
+/// # Safety
+/// The CPU has what this module is for.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+pub(super) fn interleave(planes: &[[u8; 64]; 3], pixels: &mut [u8; 192]) {
+    const ORDERS: [([u8; 64], u64); 3] = [interleaving(0), interleaving(64), interleaving(128)];
+    // SAFETY: 64 bytes are read from 64.
+    let load = |bytes: &[u8; 64]| unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
+    let [a, b, c] = planes.each_ref().map(load);
+    for ((order, third), pixels) in ORDERS.iter().zip(pixels.as_chunks_mut::<64>().0) {
+        let order = load(order);
+        let bytes = _mm512_permutex2var_epi8(a, order, b);
+        let bytes = _mm512_mask_permutexvar_epi8(bytes, *third, order, c);
+        // SAFETY: 64 bytes are written to 64.
+        unsafe { _mm512_storeu_si512(pixels.as_mut_ptr().cast(), bytes) };
+    }
 }
 
 /// A permutation looks up 128 entries by the lower seven bits; the highest chooses between two.

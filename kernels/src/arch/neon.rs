@@ -11,10 +11,10 @@ use super::{PANEL, Panel, Rows};
 use crate::Range;
 pub(super) use depthwise::{byte_plane, byte_row};
 use matrix::Matrix;
-pub(super) use matrix::{interleave, matrix_alone};
+pub(super) use matrix::{in_order, matrix_alone};
 use products::{Dot, Mull, tiles};
 pub(super) use products::{dot_alone, mull_alone};
-pub(super) use values::{add, product, quantize_three};
+pub(super) use values::{add, interleave, product};
 
 /// # Safety
 /// The CPU has NEON, and lengths are as `super::check` holds them.
@@ -39,7 +39,7 @@ pub(super) unsafe fn multiply_dot(rows: &Rows<'_, i8>, panel: &Panel<'_, i8>, ou
 
 /// # Safety
 /// The CPU has NEON with products of matrices, lengths are as `super::check` holds them, and the
-/// weights are interleaved.
+/// weights are as [`in_order`] puts them.
 pub(super) unsafe fn multiply_matrix(rows: &Rows<'_, i8>, panel: &Panel<'_, i8>, out: &mut [u8]) {
     // SAFETY: the contract is that of this function.
     unsafe { tiles::<Matrix>(rows, panel, out.as_mut_ptr()) };

@@ -184,6 +184,12 @@ pub(super) fn product(product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
     }
 }
 
+pub(super) fn interleave(planes: &[[u8; 64]; 3], pixels: &mut [u8; 192]) {
+    for (index, pixel) in pixels.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+        *pixel = planes.map(|plane| plane[index]);
+    }
+}
+
 pub(super) fn look_up(table: &[u8; 256], input: &[u8], output: &mut [u8]) {
     for (out, byte) in output.iter_mut().zip(input) {
         *out = table[usize::from(*byte)];

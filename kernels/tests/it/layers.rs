@@ -1,7 +1,7 @@
 //! Layers of drawn shapes and values.
 
 use kernels::{
-    Add, Conv, Depthwise, GlobalAverage, Image, Isa, KernelError, Mul, Pool, PoolKind,
+    Add, Conv, Depthwise, GlobalAverage, Grouped, Image, Isa, KernelError, Mul, Pool, PoolKind,
     Quantization, Range, Requantize, Table, Window, Workers, dequantize, quantize_planes,
 };
 use proptest::collection::vec;
@@ -248,6 +248,57 @@ proptest! {
     }
 
     #[test]
+    fn groups(
+        (image, window) in geometry(1..=3, 1..=9),
+        groups in 1..=4_usize, outputs in 1..=20_usize,
+        seed in vec((byte(), any::<i8>()), 50..90),
+        zero_point in byte(),
+        requantize in requantize(80),
+    ) {
+        let one = image;
+        let image = Image { channels: groups * one.channels, ..one };
+        let depth = window.kernel[0] * window.kernel[1] * one.channels;
+        let drawn = || seed.iter().cycle();
+        let input: Vec<u8> = drawn().take(image.len()).map(|drawn| drawn.0).collect();
+        let weights: Vec<i8> =
+            drawn().take(groups * outputs * depth).map(|drawn| drawn.1).collect();
+        let some = |first: usize, count: usize| Requantize {
+            bias: requantize.bias[first..][..count].to_vec(),
+            scale: requantize.scale[first..][..count].to_vec(),
+            range: requantize.range,
+        };
+        // Group by group, as images of their own.
+        let pixels = window.output(one, 1).unwrap().pixels();
+        let mut expected = vec![0; pixels * groups * outputs];
+        for group in 0..groups {
+            let slice: Vec<u8> = input
+                .chunks(image.channels)
+                .flat_map(|pixel| &pixel[group * one.channels..][..one.channels])
+                .copied()
+                .collect();
+            let weights = &weights[group * outputs * depth..][..outputs * depth];
+            let end = some(group * outputs, outputs);
+            let out = reference::conv(&slice, one, window, zero_point, weights, &end);
+            for (to, out) in expected.chunks_mut(groups * outputs).zip(out.chunks(outputs)) {
+                to[group * outputs..][..outputs].copy_from_slice(out);
+            }
+        }
+        let end = some(0, groups * outputs);
+        for isa in Isa::available() {
+            let layer = Grouped::new(isa, image, window, zero_point, &weights, &end, groups);
+            let layer = layer.unwrap();
+            prop_assert_eq!(layer.output().len(), expected.len());
+            for output in with_pools(|workers| {
+                let mut output = vec![0xAA; expected.len()];
+                layer.run(&input, &mut output, workers);
+                output
+            }) {
+                prop_assert_eq!(&output, &expected, "{}", isa);
+            }
+        }
+    }
+
+    #[test]
     fn pools_of_values(
         (image, window) in geometry(1..=4, 1..=70),
         seed in vec(byte(), 64),
@@ -407,6 +458,43 @@ fn the_largest_sums_are_exact() {
             assert_eq!(output.to_vec(), expected, "{isa}");
         }
     }
+}
+
+#[test]
+fn groups_are_equal() {
+    let image = Image {
+        height: 2,
+        width: 2,
+        channels: 4,
+    };
+    let end = |outputs: usize| Requantize {
+        bias: vec![0; outputs],
+        scale: vec![0.1; outputs],
+        range: Range::full(0),
+    };
+    let grouped = |weights: usize, outputs: usize, groups: usize| {
+        let (weights, end) = (vec![1; weights], end(outputs));
+        Grouped::new(
+            Isa::PORTABLE,
+            image,
+            Window::PIXEL,
+            0,
+            &weights,
+            &end,
+            groups,
+        )
+        .err()
+    };
+    assert_eq!(grouped(12, 6, 2), None);
+    for (outputs, groups) in [(6, 0), (6, 3), (6, 4), (5, 2)] {
+        let error = grouped(outputs * 4, outputs, groups);
+        assert!(matches!(error, Some(KernelError::Shape(_))), "{error:?}");
+    }
+    let error = grouped(13, 6, 2);
+    assert!(matches!(
+        error,
+        Some(KernelError::Count { expected: 12, .. })
+    ));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Products of rows with panels where the CPU has products of matrices: `smmla` sums the products of
-//! two groups of two rows with each of two channels. [`interleave`] puts their weights side by side.
+//! two groups of two rows with each of two channels. [`in_order`] puts their weights side by side.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -182,7 +182,7 @@ unsafe fn mmla(mut sums: int32x4_t, factors: int64x2_t, weights: int64x2_t) -> i
 
 /// Puts the weights of two groups side by side for each channel, as [`Matrix`] reads them. `weights`
 /// are those of some segments of `groups` groups; the last of an odd number stays as it is.
-pub(in crate::arch) fn interleave(weights: &mut [i8], groups: usize) {
+pub(in crate::arch) fn in_order(weights: &mut [i8], groups: usize) {
     for segment in weights.chunks_exact_mut(groups * GROUP_WEIGHTS) {
         for pair in segment.chunks_exact_mut(2 * GROUP_WEIGHTS) {
             let old = pair.to_vec();

@@ -1,38 +1,10 @@
-//! Layers that take each value by itself.
+//! Layers that take each value by itself, and the pixels of images.
 
 use std::arch::aarch64::*;
 
 use super::super::{Product, Sum, portable};
 use super::saturated;
-use crate::{Quantization, Range};
-
-/// Pixels of three channels: 16 of each plane at a time; gives how many it took.
-///
-/// # Safety
-/// The CPU has NEON; the planes have as many values as `out` has pixels.
-pub(in crate::arch) unsafe fn quantize_three(
-    planes: [&[f32]; 3],
-    quantization: Quantization,
-    out: &mut [u8],
-) -> usize {
-    let (pixels, _) = out.as_chunks_mut::<48>();
-    // SAFETY: the contract; 16 values are read and 48 bytes written for each chunk.
-    unsafe {
-        let scale = vdupq_n_f32(quantization.scale);
-        let range = Range::full(quantization.zero_point);
-        for (index, pixels) in pixels.iter_mut().enumerate() {
-            let plane = |plane: &[f32]| {
-                let from = plane.as_ptr().add(index.wrapping_mul(16));
-                let four =
-                    |at: usize| vcvtnq_s32_f32(vdivq_f32(vld1q_f32(from.add(4 * at)), scale));
-                saturated([four(0), four(1), four(2), four(3)], range)
-            };
-            let three = uint8x16x3_t(plane(planes[0]), plane(planes[1]), plane(planes[2]));
-            vst3q_u8(pixels.as_mut_ptr(), three);
-        }
-    }
-    out.len() / 48 * 16
-}
+use crate::Range;
 
 /// # Safety
 /// The CPU has NEON, and the lengths are the same.
@@ -121,5 +93,18 @@ unsafe fn floats([low, high]: [int16x8_t; 2], ratio: float32x4_t) -> [float32x4_
             vmovl_high_s16(high),
         ]
         .map(|four| vmulq_f32(vcvtq_f32_s32(four), ratio))
+    }
+}
+
+/// # Safety
+/// The CPU has NEON.
+pub(in crate::arch) unsafe fn interleave(planes: &[[u8; 64]; 3], pixels: &mut [u8; 192]) {
+    let [a, b, c] = planes.each_ref().map(|plane| plane.as_chunks::<16>().0);
+    for (index, pixels) in pixels.as_chunks_mut::<48>().0.iter_mut().enumerate() {
+        // SAFETY: 16 bytes are read from 16, and 48 written to 48.
+        unsafe {
+            let [a, b, c] = [a, b, c].map(|plane| vld1q_u8(plane[index].as_ptr()));
+            vst3q_u8(pixels.as_mut_ptr(), uint8x16x3_t(a, b, c));
+        }
     }
 }
