@@ -1,7 +1,6 @@
 //! `classify`: a line of JSON for each photo.
 
 use std::io::{ErrorKind, Write};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -11,15 +10,16 @@ use inference::{Classifier, Decision};
 use models::{Bundle, RgbView};
 use serde::Serialize;
 
+use crate::threads::ThreadArgs;
+
 /// Classifies photos; prints one line of JSON for each.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The bundle to classify with
     #[arg(long, value_name = "FILE.sortline")]
     bundle: PathBuf,
-    /// Threads that one photo is classified on
-    #[arg(long, value_name = "N", default_value = "1")]
-    threads: NonZeroUsize,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Photos: JPEG, PNG, BMP or WebP
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
@@ -55,7 +55,9 @@ struct Failure {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let bundle = Bundle::open(&args.bundle)
         .with_context(|| format!("{}: not a usable bundle", args.bundle.display()))?;
-    let mut classifier = Classifier::new(&bundle, args.threads.get())
+    let mut classifier = args
+        .threads
+        .classifier(&bundle)
         .with_context(|| args.bundle.display().to_string())?;
     let mut out = std::io::stdout().lock();
     let mut failed = Vec::new();

@@ -30,6 +30,7 @@ mod runtime;
 mod sense;
 mod serve;
 mod simulate;
+mod threads;
 mod timing;
 
 use actuate::BoardGates;

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use inference::{Classifier, Engine, LayerTime};
+use inference::{Engine, LayerTime};
 use models::Bundle;
 use serde::Serialize;
+
+use crate::threads::ThreadArgs;
 
 /// Says how long each layer of a bundle's network takes, and what computes it.
 #[derive(Debug, clap::Args)]
@@ -16,9 +18,8 @@ pub(crate) struct Args {
     /// The bundle to profile
     #[arg(long, value_name = "FILE.sortline")]
     bundle: PathBuf,
-    /// Threads that one frame is computed on
-    #[arg(long, value_name = "N", default_value = "1")]
-    threads: NonZeroUsize,
+    #[command(flatten)]
+    threads: ThreadArgs,
     /// Frames to measure; each layer's median counts
     #[arg(long, value_name = "N", default_value = "50")]
     runs: NonZeroUsize,
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let file = || args.bundle.display().to_string();
     let bundle =
         Bundle::open(&args.bundle).with_context(|| format!("{}: not a usable bundle", file()))?;
-    let mut classifier = Classifier::new(&bundle, args.threads.get()).with_context(file)?;
+    let mut classifier = args.threads.classifier(&bundle).with_context(file)?;
     let mut frames = Vec::new();
     for _ in 0..args.runs.get() {
         frames.push(classifier.profile().with_context(file)?);

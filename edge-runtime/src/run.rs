@@ -13,10 +13,10 @@ use crate::recognise::NoScores;
 use crate::recognise::quality::{Limits, Selective};
 use crate::runtime::Runtime;
 use crate::sense::Sensors;
+use crate::threads::ThreadArgs;
 use crate::timing::{Movement, Timing};
 use anyhow::Context;
 use boards::{Destination, Profile};
-use inference::Classifier;
 use models::Bundle;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -51,9 +51,8 @@ pub(crate) struct Args {
     pub(crate) watchdog: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) journal: JournalArgs,
-    /// Threads of the classifier
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub(crate) threads: usize,
+    #[command(flatten)]
+    pub(crate) threads: ThreadArgs,
 }
 
 /// Counts what happens, in bounded memory, and says it line by line.
@@ -211,7 +210,9 @@ pub(crate) fn run(args: &Args, plan: Plan, devices: Devices<'_>) -> anyhow::Resu
         signal_hook::flag::register(signal, Arc::clone(&stop))
             .context("cannot catch the signals that end the program")?;
     }
-    let mut classifier = Classifier::new(&plan.bundle, args.threads)
+    let mut classifier = args
+        .threads
+        .classifier(&plan.bundle)
         .with_context(|| args.bundle.display().to_string())?;
     let mut recognise = Selective::new(&mut classifier, Limits::new(plan.board.camera()));
     let journal = Mutex::new(Journal {

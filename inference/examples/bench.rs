@@ -27,16 +27,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         ["bundle", network, file] => Ok(bundle(std::fs::read(network)?)?.save(file)?),
-        [network, threads] => serve(&bundle(std::fs::read(network)?)?, threads.parse()?),
+        [network, threads] => serve(network, threads.parse()?),
         _ => Err("bench NETWORK.onnx THREADS, bench peak or bench bundle NETWORK.onnx FILE".into()),
     }
 }
 
-fn serve(bundle: &Bundle, threads: usize) -> Result<(), Box<dyn Error>> {
+fn serve(network: &str, threads: usize) -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
-    let mut classifier = Classifier::new(bundle, threads)?;
+    let mut classifier = Classifier::new(&bundle(std::fs::read(network)?)?, threads)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}", milliseconds(start))?;
+    out.flush()?;
     let image = image();
     for line in std::io::stdin().lock().lines() {
         let runs: usize = line?.trim().parse()?;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use models::{Bundle, LabelSet, Preprocessor, Region, RgbView};
 use tract_onnx::prelude::*;
 
+use kernels::cores;
+
 use crate::quiet::quietly;
 use crate::verdict::{Judge, Verdict};
 use crate::{InferenceError, LayerTime, network, profile};
@@ -22,6 +24,8 @@ pub struct Classifier {
     input: Arc<Tensor>,
     judge: Judge,
     verdict: Verdict,
+    /// Of the thread that classifies, until it has come.
+    core: Option<usize>,
 }
 
 impl Classifier {
@@ -51,11 +55,28 @@ impl Classifier {
                 input: Arc::new(input),
                 judge,
                 verdict,
+                core: None,
             };
             classifier.run()?;
             Ok(classifier)
         })
         .map_err(InferenceError::Network)?
+    }
+
+    /// As [`Classifier::new`], on as many threads as there are `cores`, each kept on its own; the
+    /// thread that classifies first is the first of them.
+    ///
+    /// # Errors
+    /// As [`Classifier::new`], or there is no such core for this program.
+    pub fn pinned(bundle: &Bundle, cores: &[usize]) -> Result<Classifier, InferenceError> {
+        let refuse = |why: String| InferenceError::Cores(cores.to_vec(), why);
+        let allowed = cores::allowed().map_err(|error| refuse(error.to_string()))?;
+        if let Some(core) = cores.iter().find(|core| !allowed.contains(core)) {
+            return Err(refuse(format!("this program may not use {core}")));
+        }
+        let classifier = cores::on(cores, || Classifier::new(bundle, cores.len()))?;
+        let core = cores.first().copied();
+        Ok(Classifier { core, ..classifier })
     }
 
     /// The label set that the scores are about.
@@ -109,6 +130,11 @@ impl Classifier {
     }
 
     fn run(&mut self) -> Result<&Verdict, InferenceError> {
+        if let Some(core) = self.core.take() {
+            let refuse =
+                |error: std::io::Error| InferenceError::Cores(vec![core], error.to_string());
+            cores::pin(core).map_err(refuse)?;
+        }
         let input = Arc::clone(&self.input).into_tvalue();
         let outputs = match self.state.run(tvec!(input)) {
             Ok(outputs) => outputs,

@@ -25,6 +25,7 @@ use thiserror::Error;
 
 pub use classifier::Classifier;
 pub use extractor::Extractor;
+pub use kernels::cores;
 pub use profile::{Engine, LayerTime};
 pub use verdict::{Decision, Verdict};
 
@@ -37,6 +38,9 @@ pub enum InferenceError {
     /// A thread count of 0.
     #[error("a classifier needs at least one thread")]
     NoThreads,
+    /// Cores that threads cannot be kept on.
+    #[error("threads cannot be kept on the cores {0:?}: {1}")]
+    Cores(Vec<usize>, String),
     /// The network is no ONNX that can be loaded and run.
     #[error("the bundle's network cannot be run: {0}")]
     Network(String),

@@ -1,13 +1,17 @@
 //! Times single layers: `cargo bench -p kernels --profile release [THREADS]`.
 //!
-//! For each kind that networks have: milliseconds, the fastest and the median of many runs, and how
-//! much of the products that this CPU could compute it computes.
+//! For each kind that networks have, milliseconds: the fastest and the median of many runs; for
+//! convolutions how much of the products that this CPU could compute they compute, the end with its
+//! rounding included, of which 1x1 convolutions of few channels mostly consist.
 #![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use kernels::{Conv, Depthwise, Image, Isa, Range, Requantize, Window, Workers, float};
+use kernels::{
+    Add, Conv, Depthwise, GlobalAverage, Image, Isa, Mul, Pool, PoolKind, Quantization, Range,
+    Requantize, Table, Window, Workers, dequantize, float, quantize_planes,
+};
 
 /// Side, input and output channels, kernel, stride.
 const CONVOLUTIONS: [[usize; 5]; 12] = [
@@ -43,6 +47,7 @@ fn main() {
         let peak = isa.peak_macs_per_second() * threads as f64;
         heading(&format!("{isa}, int8"), threads, peak);
         int8(isa, peak, &mut workers);
+        int8_values(isa, &mut workers);
         let peak = isa.peak_float_macs_per_second() * threads as f64;
         heading(&format!("{isa}, f32"), threads, peak);
         f32(isa, peak, &mut workers);
@@ -113,6 +118,67 @@ fn f32(isa: Isa, peak: f64, workers: &mut Workers) {
     }
 }
 
+/// Layers that sum no products: their speed is in values of the output, or for means of the input.
+fn int8_values(isa: Isa, workers: &mut Workers) {
+    println!("  fastest   median  million values/ms          layer");
+    let (image, window) = shape(56, 128, 3, 2);
+    let (input, second) = (vec![7; image.len()], vec![9; image.len()]);
+    let mut output = vec![0; image.len()];
+    let quantization = Quantization {
+        scale: 0.1,
+        zero_point: 9,
+    };
+    let range = Range::full(3);
+    let mut values = |name: &str, count: usize, run: &mut dyn FnMut(&mut [u8])| {
+        report(&format!("{name}, 56x56x128"), count, f64::INFINITY, || {
+            run(&mut output)
+        });
+    };
+    let add = Add::new(isa, [quantization; 2], 0.2, range).unwrap();
+    values("add", image.len(), &mut |out| {
+        add.run(black_box(&input), &second, out, workers)
+    });
+    let mul = Mul::new(isa, [quantization; 2], 0.2, range).unwrap();
+    values("multiply by channel", image.len(), &mut |out| {
+        mul.run(black_box(&input), &second[..image.channels], out, workers);
+    });
+    let table = Table::new(isa, |byte| byte / 2);
+    values("table", image.len(), &mut |out| {
+        table.run(black_box(&input), out, workers)
+    });
+    for kind in [
+        PoolKind::Max,
+        PoolKind::Average {
+            count_padding: false,
+        },
+    ] {
+        let pool = Pool::new(isa, kind, image, window, quantization, 0.1, range).unwrap();
+        let count = pool.output().len();
+        values(&format!("pool {kind:?} 3x3/2"), count, &mut |out| {
+            pool.run(black_box(&input), &mut out[..count], workers);
+        });
+    }
+    let mean = GlobalAverage::new(isa, image, quantization, 0.2, range).unwrap();
+    values("global average", image.len(), &mut |out| {
+        mean.run(black_box(&input), &mut out[..image.channels], workers);
+    });
+    let photo = vec![0.7; 224 * 224 * 3];
+    values("quantize 224x224x3", photo.len(), &mut |out| {
+        quantize_planes(
+            isa,
+            black_box(&photo),
+            3,
+            quantization,
+            &mut out[..photo.len()],
+            workers,
+        );
+    });
+    let mut floats = vec![0.0; image.len()];
+    values("dequantize", image.len(), &mut |_| {
+        dequantize(black_box(&input), image.channels, quantization, &mut floats);
+    });
+}
+
 fn shape(side: usize, channels: usize, kernel: usize, stride: usize) -> (Image, Window) {
     let (height, width) = (side, side);
     let image = Image {
@@ -149,11 +215,14 @@ fn report(name: &str, products: usize, peak: f64, mut run: impl FnMut()) {
     times.sort_unstable_by(f64::total_cmp);
     let (fastest, median) = (times[0], times[times.len() / 2]);
     let speed = products as f64 / fastest;
+    let share = match 100.0 * speed / peak {
+        0.0 => String::new(),
+        share => format!("({share:3.0}% of the best)"),
+    };
     println!(
-        "{:9.3}{:9.3}{:10.1} ({:3.0}% of the best)  {name}",
+        "{:9.3}{:9.3}{:10.1} {share:19}  {name}",
         fastest * 1e3,
         median * 1e3,
         speed / 1e9,
-        100.0 * speed / peak
     );
 }

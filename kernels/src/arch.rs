@@ -18,6 +18,8 @@ mod neon_float;
 mod portable;
 mod portable_float;
 
+use std::ops::RangeInclusive;
+
 use crate::factor::Factor;
 use crate::isa::Kind;
 use crate::{Isa, Range};
@@ -31,12 +33,39 @@ pub(crate) const BLOCK: usize = 16;
 ///
 /// A row is `segments` runs of `groups` groups of factors, `segment_step` factors apart.
 pub(crate) struct Rows<'a, T> {
-    pub(crate) factors: &'a [T],
+    factors: &'a [T],
     /// Where in `factors` each row starts.
-    pub(crate) starts: &'a [usize],
-    pub(crate) segments: usize,
-    pub(crate) segment_step: usize,
-    pub(crate) groups: usize,
+    starts: &'a [usize],
+    segments: usize,
+    segment_step: usize,
+    groups: usize,
+    /// Where the row ends that starts last.
+    end: usize,
+}
+
+impl<'a, T: Factor> Rows<'a, T> {
+    pub(crate) fn new(
+        factors: &'a [T],
+        starts: &'a [usize],
+        [segments, segment_step]: [usize; 2],
+        groups: usize,
+    ) -> Rows<'a, T> {
+        let last = starts.iter().max().copied().unwrap_or(0);
+        let end = last + (segments - 1) * segment_step + T::GROUP * groups;
+        Rows {
+            factors,
+            starts,
+            segments,
+            segment_step,
+            groups,
+            end,
+        }
+    }
+
+    /// Factors in a row.
+    pub(crate) fn len(&self) -> usize {
+        self.segments * self.groups * T::GROUP
+    }
 }
 
 /// One panel of weights and what becomes of the sums.
@@ -66,7 +95,7 @@ pub(crate) struct End<'a> {
 
 impl End<'_> {
     /// Holds all lengths to each other.
-    fn check(&self, panels: std::ops::RangeInclusive<usize>, rows: usize, out: &[u8]) {
+    fn check(&self, panels: RangeInclusive<usize>, rows: usize, out: &[u8]) {
         let channels = self.bias.len();
         assert!(channels.is_multiple_of(PANEL) && panels.contains(&(channels / PANEL)));
         assert!(rows > 0 && (1..=channels).contains(&self.columns));
@@ -105,16 +134,16 @@ impl<'a> Steps<'a> {
 }
 
 /// Holds all lengths to each other.
-fn check<T: Factor>(rows: &Rows<'_, T>, panel: &Panel<'_, T>, out: &[u8]) {
-    panel.end.check(1..=1, rows.starts.len(), out);
-    assert!(panel.weights.len() == rows.segments * rows.groups * T::GROUP * PANEL);
-    check_rows(rows);
-}
-
-fn check_rows<T: Factor>(rows: &Rows<'_, T>) {
-    let reach = (rows.segments - 1) * rows.segment_step + T::GROUP * rows.groups;
-    let last = rows.starts.iter().max().copied().unwrap_or(0);
-    assert!(last + reach <= rows.factors.len());
+fn check<T: Factor, W>(
+    rows: &Rows<'_, T>,
+    weights: &[W],
+    end: &End<'_>,
+    panels: RangeInclusive<usize>,
+    out: &[u8],
+) {
+    end.check(panels, rows.starts.len(), out);
+    assert!(weights.len() == rows.len() * end.bias.len());
+    assert!(rows.end <= rows.factors.len());
 }
 
 /// The sums of all rows with one panel, requantized.
@@ -124,7 +153,7 @@ pub(crate) fn multiply_words(
     panel: &Panel<'_, i16>,
     out: &mut [u8],
 ) {
-    check(rows, panel, out);
+    check(rows, panel.weights, &panel.end, 1..=1, out);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
@@ -135,7 +164,7 @@ pub(crate) fn multiply_words(
 
 /// As [`multiply_words`], with factors and weights of 8 bits.
 pub(crate) fn multiply_bytes(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8>, out: &mut [u8]) {
-    check(rows, panel, out);
+    check(rows, panel.weights, &panel.end, 1..=1, out);
     match isa.0 {
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
@@ -143,7 +172,19 @@ pub(crate) fn multiply_bytes(isa: Isa, rows: &Rows<'_, i8>, panel: &Panel<'_, i8
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
         Kind::DotProduct => unsafe { neon::multiply_dot(rows, panel, out) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above; `in_order` has put the weights so.
+        Kind::Matrix => unsafe { neon::multiply_matrix(rows, panel, out) },
         _ => portable::multiply(rows, panel.weights, &panel.end, out),
+    }
+}
+
+/// Puts the packed weights of some segments in the order in which [`multiply_bytes`] reads them.
+pub(crate) fn in_order(isa: Isa, weights: &mut [i8], groups: usize) {
+    match isa.0 {
+        #[cfg(target_arch = "aarch64")]
+        Kind::Matrix => neon::in_order(weights, groups),
+        _ => _ = (weights, groups),
     }
 }
 
@@ -178,9 +219,7 @@ pub(crate) fn multiply_quads(
     end: &End<'_>,
     out: &mut [u8],
 ) {
-    end.check(1..=ABREAST, rows.starts.len(), out);
-    assert!(weights.len() == rows.segments * rows.groups * 4 * end.bias.len());
-    check_rows(rows);
+    check(rows, weights, end, 1..=ABREAST, out);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
@@ -252,10 +291,7 @@ pub(crate) fn pair(
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Avx2 | Kind::Vnni => unsafe { avx2::pair(source, zero_point, left, words) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Neon | Kind::DotProduct => unsafe { neon::pair(source, zero_point, left, words) },
-        Kind::Portable => portable::pair(source, zero_point, left, words),
+        _ => portable::pair(source, zero_point, left, words),
     }
 }
 
@@ -279,11 +315,55 @@ pub(crate) fn line(isa: Isa, line: &Line<'_>, end: &LineEnd<'_>, columns: usize,
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Avx2 | Kind::Vnni => unsafe { avx2::line(line, end, columns, out) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Neon | Kind::DotProduct => unsafe { neon::line(line, end, columns, out) },
-        Kind::Portable => portable::line(line, end, columns, out),
+        _ => portable::line(line, end, columns, out),
     }
+}
+
+/// Rows of factors of [`BLOCK`] channels, and what becomes of them in a depthwise convolution.
+#[cfg(target_arch = "aarch64")]
+pub(crate) struct ByteSource<'a> {
+    pub(crate) factors: &'a [i8],
+    /// Factors in a row.
+    pub(crate) row: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Rows and columns.
+    pub(crate) output: [usize; 2],
+    /// For every row and column of the window those of each channel.
+    pub(crate) weights: &'a [i8],
+    /// Its `columns` are channels, its `step` from one column of the output to the next.
+    pub(crate) end: End<'a>,
+}
+
+/// The factors of `source`'s columns, from column `left` of `factors` on; `zero` around.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn byte_row(source: &PairSource<'_>, zero: i8, left: usize, factors: &mut [i8]) {
+    assert!((1..=BLOCK).contains(&source.channels) && factors.len().is_multiple_of(BLOCK));
+    assert!(left + source.columns <= factors.len() / BLOCK);
+    let reach = |columns: usize| (columns - 1) * source.step + source.channels;
+    assert!(source.columns == 0 || source.bytes.len() >= reach(source.columns));
+    // SAFETY: every CPU of this architecture that runs Linux has NEON; lengths are checked above.
+    unsafe { neon::byte_row(source, zero, left, factors) }
+}
+
+/// A depthwise convolution, requantized. `extreme`: a weight may be -128.
+#[cfg(target_arch = "aarch64")]
+pub(crate) fn byte_plane(source: &ByteSource<'_>, extreme: bool, out: &mut [u8]) {
+    let ByteSource {
+        row,
+        kernel,
+        stride,
+        output,
+        end,
+        ..
+    } = source;
+    end.check(1..=1, output[0] * output[1], out);
+    assert!(source.weights.len() == kernel[0] * kernel[1] * BLOCK && BLOCK == PANEL);
+    let rows = (output[0] - 1) * stride[0] + kernel[0];
+    let columns = (output[1] - 1) * stride[1] + kernel[1];
+    assert!(columns * BLOCK <= *row && rows * row <= source.factors.len());
+    // SAFETY: as above.
+    unsafe { neon::byte_plane(source, extreme, out) }
 }
 
 /// Channels that a depthwise convolution of bytes takes at a time.
@@ -370,7 +450,7 @@ pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
 /// `round((a - za) * ra + (b - zb) * rb) + zero_point`, saturated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Sum {
-    pub(crate) zero_points: [i32; 2],
+    pub(crate) zero_points: [u8; 2],
     pub(crate) ratios: [f32; 2],
     pub(crate) range: Range,
 }
@@ -385,6 +465,9 @@ pub(crate) fn add(isa: Isa, sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
             // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
             unsafe { avx512::add(sum, a, b, out) }
         }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as for AVX-512.
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe { neon::add(sum, a, b, out) },
         _ => vectorized(isa, || portable::add(sum, a, b, out)),
     }
 }
@@ -392,7 +475,7 @@ pub(crate) fn add(isa: Isa, sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
 /// `round((a - za) * (b - zb) * ratio) + zero_point`, saturated.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Product {
-    pub(crate) zero_points: [i32; 2],
+    pub(crate) zero_points: [u8; 2],
     pub(crate) ratio: f32,
     pub(crate) range: Range,
 }
@@ -407,6 +490,11 @@ pub(crate) fn product(isa: Isa, product: &Product, a: &[u8], b: &[u8], out: &mut
             // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
             unsafe { avx512::product(product, a, b, out) }
         }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as for AVX-512.
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
+            neon::product(product, a, b, out)
+        },
         _ => vectorized(isa, || portable::product(product, a, b, out)),
     }
 }
@@ -417,6 +505,9 @@ pub(crate) fn interleave(isa: Isa, planes: &[[u8; 64]; 3], pixels: &mut [u8; 192
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it.
         Kind::Vnni => unsafe { avx512::interleave(planes, pixels) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe { neon::interleave(planes, pixels) },
         _ => portable::interleave(planes, pixels),
     }
 }
@@ -432,7 +523,9 @@ pub(crate) fn look_up(isa: Isa, table: &[u8; 256], input: &[u8], output: &mut [u
         Kind::Vnni => unsafe { avx512::look_up(table, input, output) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-        Kind::Neon | Kind::DotProduct => unsafe { neon::look_up(table, input, output) },
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => unsafe {
+            neon::look_up(table, input, output)
+        },
         Kind::Portable => portable::look_up(table, input, output),
     }
 }
@@ -448,10 +541,13 @@ pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
         Kind::Vnni => unsafe { avx512::products_alone(rounds) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
-        Kind::Neon => unsafe { neon::products_alone::<neon::Mull>(rounds) },
+        Kind::Neon => unsafe { neon::mull_alone(rounds) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
-        Kind::DotProduct => unsafe { neon::dot_products_alone(rounds) },
+        Kind::DotProduct => unsafe { neon::dot_alone(rounds) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Kind::Matrix => unsafe { neon::matrix_alone(rounds) },
         Kind::Portable => portable::products_alone(rounds),
     }
 }

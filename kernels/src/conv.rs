@@ -106,7 +106,10 @@ impl Conv {
         sliding.check_weights(weights, segments * segment)?;
         let packed = forms.iter().find_map(|form| match form {
             Form::Words => Some(Weights::Words(Packed::new(weights, segments, segment))),
-            Form::Bytes => Some(Weights::Bytes(Packed::new(weights, segments, segment))),
+            Form::Bytes => {
+                let packed = Packed::new(weights, segments, segment);
+                Some(Weights::Bytes(packed.in_order(isa, segment)))
+            }
             Form::Pairs => {
                 let row = sliding.padded_width() * input.channels;
                 let paired = Paired::new(weights, segments, segment, row);
@@ -302,13 +305,8 @@ impl<T: Factor> Product<'_, T> {
     }
 
     fn rows<'a>(&self, factors: &'a [T], starts: &'a [usize], segment_step: usize) -> Rows<'a, T> {
-        Rows {
-            factors,
-            starts,
-            segments: self.sliding.window.kernel[0],
-            segment_step,
-            groups: self.groups(),
-        }
+        let segments = [self.sliding.window.kernel[0], segment_step];
+        Rows::new(factors, starts, segments, self.groups())
     }
 
     fn panels(&self, rows: &Rows<'_, T>, out: &mut [u8]) {

@@ -4,6 +4,8 @@
 //! rows that the window sees, every column together with the next ones, so that one instruction
 //! multiplies neighbours in a row by their weights; rows that windows share are spread once.
 
+#[cfg(target_arch = "aarch64")]
+mod bytes;
 mod pairs;
 mod quads;
 
@@ -11,6 +13,8 @@ use crate::arch::PairSource;
 use crate::sliding::Sliding;
 use crate::workers::{Scratch, Workers};
 use crate::{Image, Isa, KernelError, Requantize, Window};
+#[cfg(target_arch = "aarch64")]
+use bytes::Bytes;
 use pairs::Pairs;
 use quads::Quads;
 
@@ -32,10 +36,21 @@ pub struct Depthwise {
 enum Weights {
     Pairs(Pairs),
     Quads(Quads),
+    #[cfg(target_arch = "aarch64")]
+    Bytes(Bytes),
+}
+
+/// What a form can be chosen by; a test chooses each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Pairs,
+    Quads,
+    #[cfg(target_arch = "aarch64")]
+    Bytes,
 }
 
 /// How many neighbours in a row are multiplied at once, and how they are spread for that.
-trait Form: Sync {
+trait Neighbours: Sync {
     /// Channels that are computed together.
     const BLOCK: usize;
     type Value: Send;
@@ -77,7 +92,17 @@ impl Depthwise {
         weights: &[i8],
         requantize: &Requantize,
     ) -> Result<Depthwise, KernelError> {
-        let quads = isa.adds_quads() && Quads::can(window) && requantize.is_small();
+        let form = if isa.adds_quads() && Quads::can(window) && requantize.is_small() {
+            Form::Quads
+        } else {
+            Form::Pairs
+        };
+        #[cfg(target_arch = "aarch64")]
+        let form = if isa.multiplies_bytes() {
+            Form::Bytes
+        } else {
+            form
+        };
         Depthwise::with_form(
             isa,
             input,
@@ -85,7 +110,7 @@ impl Depthwise {
             input_zero_point,
             weights,
             requantize,
-            quads,
+            form,
         )
     }
 
@@ -96,20 +121,26 @@ impl Depthwise {
         input_zero_point: u8,
         weights: &[i8],
         requantize: &Requantize,
-        quads: bool,
+        form: Form,
     ) -> Result<Depthwise, KernelError> {
         let [rows, columns] = window.kernel;
         if rows > MAX_ROWS || columns > MAX_ROWS {
             return Err(KernelError::Shape("the kernel of a depthwise convolution"));
         }
         requantize.check(input.channels)?;
-        let block = if quads { Quads::BLOCK } else { Pairs::BLOCK };
+        let block = match form {
+            Form::Pairs => Pairs::BLOCK,
+            Form::Quads => Quads::BLOCK,
+            #[cfg(target_arch = "aarch64")]
+            Form::Bytes => Bytes::BLOCK,
+        };
         let mut sliding = Sliding::new(isa, input, window, input_zero_point, requantize, block)?;
         sliding.check_weights(weights, rows * columns)?;
-        let weights = if quads {
-            Weights::Quads(Quads::new(&mut sliding, weights))
-        } else {
-            Weights::Pairs(Pairs::new(&mut sliding, weights))
+        let weights = match form {
+            Form::Pairs => Weights::Pairs(Pairs::new(&mut sliding, weights)),
+            Form::Quads => Weights::Quads(Quads::new(&mut sliding, weights)),
+            #[cfg(target_arch = "aarch64")]
+            Form::Bytes => Weights::Bytes(Bytes::new(&mut sliding, weights)),
         };
         Ok(Depthwise { sliding, weights })
     }
@@ -131,13 +162,6 @@ impl Depthwise {
     pub fn run(&self, input: &[u8], output: &mut [u8], workers: &mut Workers) {
         assert_eq!(input.len(), self.sliding.input.len());
         assert_eq!(output.len(), self.sliding.output.len());
-        match &self.weights {
-            Weights::Pairs(form) => self.run_as(form, input, output, workers),
-            Weights::Quads(form) => self.run_as(form, input, output, workers),
-        }
-    }
-
-    fn run_as<F: Form>(&self, form: &F, input: &[u8], output: &mut [u8], workers: &mut Workers) {
         let Sliding {
             input: image,
             output: size,
@@ -151,16 +175,34 @@ impl Depthwise {
             .div_ceil(parts.next_multiple_of(workers.count()));
         let chunk = rows * size.width * size.channels;
         workers.for_each_chunk(output, chunk, &|index, out, scratch| {
-            for channel in (0..image.channels).step_by(F::BLOCK) {
-                self.block(form, input, index * rows, channel, out, scratch);
+            let first = index * rows;
+            match &self.weights {
+                Weights::Pairs(form) => self.rows(form, input, first, out, scratch),
+                Weights::Quads(form) => self.rows(form, input, first, out, scratch),
+                #[cfg(target_arch = "aarch64")]
+                Weights::Bytes(bytes) => bytes.rows(&self.sliding, input, first, out, scratch),
             }
         });
     }
 
-    /// Some rows of the output, from `first` on, in the block that begins at `channel`.
-    fn block<F: Form>(
+    /// Some rows of the output, from `first` on.
+    fn rows<N: Neighbours>(
         &self,
-        form: &F,
+        form: &N,
+        input: &[u8],
+        first: usize,
+        out: &mut [u8],
+        scratch: &mut Scratch,
+    ) {
+        for channel in (0..self.sliding.input.channels).step_by(N::BLOCK) {
+            self.block(form, input, first, channel, out, scratch);
+        }
+    }
+
+    /// As [`Depthwise::rows`], in the block that begins at `channel`.
+    fn block<N: Neighbours>(
+        &self,
+        form: &N,
         input: &[u8],
         first: usize,
         channel: usize,
@@ -170,7 +212,7 @@ impl Depthwise {
         let Sliding { output, window, .. } = &self.sliding;
         let height = window.kernel[0];
         let row_len = form.row(&self.sliding);
-        let values = F::scratch(scratch, height * row_len);
+        let values = N::scratch(scratch, height * row_len);
         // The next row of the padded image to spread; row `r` is kept in slot `r % height`.
         let mut next = 0;
         let mut rows = [0; MAX_ROWS];
@@ -182,7 +224,7 @@ impl Depthwise {
             let top = (first + index) * window.stride[0];
             for row in next.max(top)..top + height {
                 let values = &mut values[row % height * row_len..][..row_len];
-                self.spread::<F>(input, row, channel, values);
+                self.spread::<N>(input, row, channel, values);
             }
             next = top + height;
             for (offset, row) in rows.iter_mut().enumerate() {
@@ -193,10 +235,16 @@ impl Depthwise {
     }
 
     /// Spreads row `row` of the padded image.
-    fn spread<F: Form>(&self, input: &[u8], row: usize, channel: usize, values: &mut [F::Value]) {
+    fn spread<N: Neighbours>(
+        &self,
+        input: &[u8],
+        row: usize,
+        channel: usize,
+        values: &mut [N::Value],
+    ) {
         let image = self.sliding.input;
         let [above, left] = self.sliding.window.pad_before;
-        let room = F::columns(values.len());
+        let room = N::columns(values.len());
         let left = left.min(room);
         let (from, columns) = if (above..above + image.height).contains(&row) {
             let from = (row - above) * image.width * image.channels + channel;
@@ -208,9 +256,9 @@ impl Depthwise {
             bytes: &input[from..],
             columns,
             step: image.channels,
-            channels: F::BLOCK.min(image.channels - channel),
+            channels: N::BLOCK.min(image.channels - channel),
         };
-        F::spread(&self.sliding, &source, left, values);
+        N::spread(&self.sliding, &source, left, values);
     }
 }
 
@@ -221,10 +269,15 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    #[cfg(not(target_arch = "aarch64"))]
+    const FORMS: [Form; 2] = [Form::Pairs, Form::Quads];
+    #[cfg(target_arch = "aarch64")]
+    const FORMS: [Form; 3] = [Form::Pairs, Form::Quads, Form::Bytes];
+
     proptest! {
-        /// One is left to CPUs that this one may not be.
+        /// Some forms are left to CPUs that this one may not be.
         #[test]
-        fn both_forms_give_the_same_bytes(
+        fn all_forms_give_the_same_bytes(
             height in 1..=7_usize, width in 1..=20_usize, channels in 1..=70_usize,
             kernel in 1..=7_usize, pad in 0..=6_usize, stride in 1..=2_usize,
             zero_point: u8, seed in vec(any::<u8>(), 50..90),
@@ -244,15 +297,17 @@ mod tests {
                 scale: vec![1e-3; channels],
                 range: Range::full(100),
             };
-            let [pairs, quads] = [false, true].map(|quads| {
+            let [pairs, others @ ..] = FORMS.map(|form| {
                 let layer = Depthwise::with_form(
-                    Isa::PORTABLE, input, window, zero_point, &weights, &requantize, quads,
+                    Isa::PORTABLE, input, window, zero_point, &weights, &requantize, form,
                 ).unwrap();
                 let mut output = vec![0; layer.output().len()];
                 layer.run(&values, &mut output, &mut Workers::single());
                 output
             });
-            prop_assert_eq!(&pairs, &quads);
+            for other in others {
+                prop_assert_eq!(&pairs, &other);
+            }
         }
     }
 }

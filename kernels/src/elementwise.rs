@@ -30,7 +30,7 @@ impl Add {
     ) -> Result<Add, KernelError> {
         let ratios = inputs.map(|input| input.scale / output_scale);
         ratios.iter().try_for_each(|ratio| check_scale(*ratio))?;
-        let zero_points = inputs.map(|input| input.zero_point.into());
+        let zero_points = inputs.map(|input| input.zero_point);
         let sum = Sum {
             zero_points,
             ratios,
@@ -74,7 +74,7 @@ impl Mul {
     ) -> Result<Mul, KernelError> {
         let ratio = inputs[0].scale * inputs[1].scale / output_scale;
         check_scale(ratio)?;
-        let zero_points = inputs.map(|input| input.zero_point.into());
+        let zero_points = inputs.map(|input| input.zero_point);
         let product = Product {
             zero_points,
             ratio,

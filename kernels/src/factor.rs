@@ -82,12 +82,20 @@ impl<T: Factor + From<i8>> Packed<T> {
     }
 
     fn panel<'a>(&'a self, rows: &Rows<'_, T>, index: usize, end: &End<'a>) -> Panel<'a, T> {
-        let len = rows.segments * rows.groups * T::GROUP * PANEL;
+        let len = rows.len() * PANEL;
         Panel {
             weights: &self.weights[index * len..][..len],
             extreme: self.extreme,
             end: *end,
         }
+    }
+}
+
+impl Packed<i8> {
+    /// As [`arch::multiply_bytes`] reads them.
+    pub(crate) fn in_order(mut self, isa: Isa, segment: usize) -> Packed<i8> {
+        arch::in_order(isa, &mut self.weights, segment.div_ceil(i8::GROUP));
+        self
     }
 }
 

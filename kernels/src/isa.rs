@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Neon,
     #[cfg(target_arch = "aarch64")]
     DotProduct,
+    #[cfg(target_arch = "aarch64")]
+    Matrix,
 }
 
 impl Isa {
@@ -55,6 +57,9 @@ impl Isa {
             if std::arch::is_aarch64_feature_detected!("dotprod") {
                 found.push(Isa(Kind::DotProduct));
             }
+            if std::arch::is_aarch64_feature_detected!("i8mm") {
+                found.push(Isa(Kind::Matrix));
+            }
         }
         found
     }
@@ -63,7 +68,7 @@ impl Isa {
     pub(crate) fn multiplies_bytes(self) -> bool {
         match self.0 {
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct => true,
+            Kind::Neon | Kind::DotProduct | Kind::Matrix => true,
             _ => false,
         }
     }
@@ -126,6 +131,8 @@ impl fmt::Display for Isa {
             Kind::Neon => "NEON",
             #[cfg(target_arch = "aarch64")]
             Kind::DotProduct => "NEON with dot product",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Matrix => "NEON with i8mm",
         })
     }
 }

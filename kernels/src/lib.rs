@@ -25,6 +25,7 @@ mod aligned;
 mod arch;
 mod conv;
 mod convert;
+pub mod cores;
 mod depthwise;
 mod elementwise;
 mod factor;

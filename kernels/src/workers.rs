@@ -130,6 +130,7 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cores;
 
     #[test]
     fn every_chunk_is_computed_once_on_any_number_of_threads() {
@@ -164,6 +165,37 @@ mod tests {
         let mut output = vec![0_u8; 20];
         workers.for_each_chunk(&mut output, 1, &|_, part, _| part.fill(1));
         assert_eq!(output, [1; 20]);
+    }
+
+    #[test]
+    fn threads_stay_on_the_cores_that_are_asked_for() {
+        let allowed = cores::allowed().unwrap();
+        let core = *allowed.last().unwrap();
+        let mut workers = cores::on(&[core; 3], || Workers::new(3)).unwrap();
+        let caller = std::thread::current().id();
+        let seen = Mutex::new(Vec::new());
+        while seen.lock().unwrap().len() < 10 {
+            workers.for_each_chunk(&mut [0_u8; 64], 1, &|_, _, _| {
+                if std::thread::current().id() != caller {
+                    seen.lock().unwrap().push(cores::allowed().unwrap());
+                }
+                std::thread::yield_now();
+            });
+        }
+        assert!(
+            seen.into_inner()
+                .unwrap()
+                .iter()
+                .all(|cores| *cores == [core])
+        );
+        assert_eq!(
+            cores::allowed().unwrap(),
+            allowed,
+            "the caller's thread is free"
+        );
+        assert!(cores::on(&[0, 100_000], || Workers::new(2)).is_err());
+        cores::pin(core).unwrap();
+        assert_eq!(cores::allowed().unwrap(), [core]);
     }
 
     #[test]

@@ -12,8 +12,7 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-
+import engines
 import networks
 
 # Millions of multiply-accumulates at 224 pixels.
@@ -39,7 +38,10 @@ class Sortline:
 
 
 class Peer:
-    """An engine in this process; `run` computes one frame."""
+    """An engine in this process."""
+
+    def __init__(self, engine, path, threads):
+        self.run = engines.ENGINES[engine](path, threads, IMAGE)
 
     def times(self, runs):
         found = []
@@ -53,45 +55,8 @@ class Peer:
         pass
 
 
-class OnnxRuntime(Peer):
-    def __init__(self, path, threads):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(f"{path}.onnx", options, providers=["CPUExecutionProvider"])
-        self.run = lambda: session.run(None, {"image": IMAGE})
-
-
-class LiteRt(Peer):
-    def __init__(self, path, threads):
-        from ai_edge_litert.interpreter import Interpreter
-
-        interpreter = Interpreter(f"{path}.tflite", num_threads=threads)
-        interpreter.allocate_tensors()
-        channels_last = np.ascontiguousarray(IMAGE.transpose(0, 2, 3, 1))
-        end, start = interpreter.get_output_details()[0]["index"], interpreter.get_input_details()[0]["index"]
-
-        def run():
-            interpreter.set_tensor(start, channels_last)
-            interpreter.invoke()
-            return [interpreter.get_tensor(end).reshape(1, -1)]
-
-        self.run = run
-
-
-class OpenVino(Peer):
-    def __init__(self, path, threads):
-        import openvino
-
-        config = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        model = openvino.Core().compile_model(f"{path}.onnx", "CPU", config)
-        request = model.create_infer_request()
-        self.run = lambda: [request.infer([IMAGE])[0]]
-
-
-IMAGE = networks.image(9)
-ENGINES = {"sortline": Sortline, "onnxruntime": OnnxRuntime, "litert": LiteRt, "openvino": OpenVino}
+IMAGE = engines.image(9)
+PEERS = list(engines.ENGINES)
 
 
 def weight_bits():
@@ -105,15 +70,15 @@ def weight_bits():
 
 def load(name, path, threads):
     try:
-        return ENGINES[name](path, threads)
+        return Sortline(path, threads) if name == "sortline" else Peer(name, path, threads)
     except (ImportError, RuntimeError, ValueError, OSError) as error:
         print(f"{name} cannot run {path.name}: {str(error).splitlines()[0]}", file=sys.stderr)
         return None
 
 
-def measure(path, threads, seconds, engines):
+def measure(path, threads, seconds, names):
     """Milliseconds of every run of each engine, by the clock and on the CPU; they take turns of several runs."""
-    loaded = {name: load(name, path, threads) for name in engines}
+    loaded = {name: load(name, path, threads) for name in names}
     loaded = {name: engine for name, engine in loaded.items() if engine}
     runs = {name: max(1, round(40 / min(engine.times(3))[0])) for name, engine in loaded.items()}
     times = {name: [] for name in loaded}
@@ -165,6 +130,38 @@ def table(results, peaks):
             print(f"    {share:.0%} of the {key[0]} peak")
 
 
+def cold_start(engine, path, program):
+    """From the start of a process to its first verdict in milliseconds, from its start to load on, and peak memory in MB."""
+    command = [sys.executable, pathlib.Path(engines.__file__), engine, path, "1"]
+    if engine == "sortline":
+        command = [program, f"{path}.onnx", "1"]
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        print(1, file=process.stdin, flush=True)
+        numbers = process.stdout.readline().split()
+        if engine == "sortline":
+            numbers += process.stdout.readline().split()[:1]
+        whole = (time.perf_counter() - start) * 1e3
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        process.stdin.close()
+    return {"cold_start_ms": float(numbers[0]) + float(numbers[1]), "process_ms": whole,
+            "peak_mb": int(status.split("VmHWM:")[1].split()[0]) / 1e3, "idle_mb": float(numbers[2]) if numbers[2:] else 0.0}
+
+
+def cold_starts(results, args):
+    """Measures processes that load a network and compute one frame; prints a table, and adds to the results on one thread."""
+    count, names = (1, ["sortline", "litert"]) if args.quick else (5, ["sortline"] + PEERS)
+    print(f"\nfrom the file to the first verdict, one thread, medians of {count}\n" + " " * 43
+          + "load and first frame  with the process's start   peak memory   without the idle process")
+    for row in (row for row in results if row["threads"] == 1 and row["engine"] in names):
+        path = args.folder / f"{row['network']}-{row['precision']}"
+        runs = [cold_start(row["engine"], path, args.program) for _ in range(count)]
+        found = {name: round(statistics.median(run[name] for run in runs), 2) for name in runs[0]}
+        row |= found
+        print("  {network:20}{precision:6}{engine:18}{cold_start_ms:16.1f} ms{process_ms:22.1f} ms{peak_mb:11.1f} MB".format(**row)
+              + f"{found['peak_mb'] - found['idle_mb']:22.1f} MB")
+
+
 def main():
     parser = argparse.ArgumentParser(prog="cargo xtask bench inference")
     parser.add_argument("--folder", type=pathlib.Path, required=True)
@@ -176,7 +173,7 @@ def main():
     parser.add_argument("--precision", action="append", choices=["int8", "f32"])
     parser.add_argument("--weight-bits", type=int, choices=[7, 8], default=weight_bits(),
                         help="of the int8 networks; 8 unless some engine's sums saturate with that on this CPU")
-    parser.add_argument("--engine", action="append", choices=[e for e in ENGINES if e != "sortline"])
+    parser.add_argument("--engine", action="append", choices=PEERS)
     parser.add_argument("--seconds", type=float, help="for each network")
     args = parser.parse_args()
     Sortline.program = args.program
@@ -185,7 +182,7 @@ def main():
     for network in args.network or networks.NETWORKS:
         networks.write(args.folder, network, args.weight_bits)
     seconds = args.seconds or (8 if args.quick else 25)
-    engines = ["sortline"] + (args.engine or [e for e in ENGINES if e != "sortline"])
+    names = ["sortline"] + (args.engine or PEERS)
     peak = float(subprocess.run([args.program, "peak"], check=True, capture_output=True, text=True).stdout)
     print(f"{platform.processor() or platform.machine()}: {peak / 1e9:.1f} thousand million 8-bit multiply-accumulates per second and thread at best; int8 weights of {args.weight_bits} bits\n")
     results = []
@@ -193,10 +190,11 @@ def main():
         for precision in args.precision or ["int8", "f32"]:
             for network in args.network or networks.NETWORKS:
                 print(f"{network}, {precision}, {threads} threads", file=sys.stderr)
-                times = measure(args.folder / f"{network}-{precision}", threads, seconds, engines)
+                times = measure(args.folder / f"{network}-{precision}", threads, seconds, names)
                 results += rows(network, precision, threads, times)
     f32 = float(subprocess.run([args.program, "peak", "f32"], check=True, capture_output=True, text=True).stdout)
     table(results, {"int8": peak, "f32": f32})
+    cold_starts(results, args)
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
 

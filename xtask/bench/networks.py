@@ -1,15 +1,19 @@
 """The networks that `cargo xtask bench inference` times, as ONNX and as LiteRT's flatbuffers.
 
 Usage: networks.py FOLDER BITS
-Writes NAME-f32.onnx, NAME-int8.onnx and the same as .tflite, unless they are there.
+Writes NAME-f32.onnx, NAME-int8.onnx, the same as .tflite, and NAME-f32.ncnn.param with its .bin, unless they are there.
 
 Weights are random: time does not depend on them. Batch norms are folded already. All paddings are
 TensorFlow's SAME, which every engine can express. ONNX Runtime's own quantizer makes the int8 ONNX
 (QDQ, u8 activations, i8 weights of 7 or 8 bits with a scale per channel).
 """
 
+import importlib.util
 import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import onnx
@@ -17,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+import engines
 import flatbuffer
 
 SIZE = 224
@@ -130,15 +135,9 @@ NETWORKS = {
 }
 
 
-def image(seed):
-    """Blotches, as a photo has them, normalised."""
-    coarse = np.random.default_rng(seed).normal(0, 1, (1, 3, 14, 14))
-    return np.kron(coarse, np.ones((1, 1, SIZE // 14, SIZE // 14))).astype(np.float32)
-
-
 class Images(CalibrationDataReader):
     def __init__(self):
-        self.rest = [{"image": image(seed)} for seed in range(4)]
+        self.rest = [{"image": engines.image(seed)} for seed in range(4)]
 
     def get_next(self):
         return self.rest.pop() if self.rest else None
@@ -146,18 +145,33 @@ class Images(CalibrationDataReader):
 
 def write(folder, name, weight_bits):
     paths = [folder / f"{name}-{precision}.{kind}" for precision in ("f32", "int8") for kind in ("onnx", "tflite")]
-    if all(path.exists() for path in paths):
-        return
-    print(f"making {name}", file=sys.stderr)
     f32, f32_flat, int8, int8_flat = paths
-    model = NETWORKS[name]()
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, f32)
-    quant_pre_process(str(f32), str(int8), skip_symbolic_shape=True)
-    quantize_static(int8, int8, Images(), quant_format=QuantFormat.QDQ, per_channel=True,
-                    reduce_range=weight_bits == 7, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
-    f32_flat.write_bytes(flatbuffer.convert(model))
-    int8_flat.write_bytes(flatbuffer.convert(onnx.load(int8)))
+    if not all(path.exists() for path in paths):
+        print(f"making {name}", file=sys.stderr)
+        model = NETWORKS[name]()
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save(model, f32)
+        quant_pre_process(str(f32), str(int8), skip_symbolic_shape=True)
+        quantize_static(int8, int8, Images(), quant_format=QuantFormat.QDQ, per_channel=True,
+                        reduce_range=weight_bits == 7, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+        f32_flat.write_bytes(flatbuffer.convert(model))
+        int8_flat.write_bytes(flatbuffer.convert(onnx.load(int8)))
+    ncnn(f32, f32.with_suffix(".ncnn.param"))
+
+
+def ncnn(path, param):
+    """Writes ncnn's two files with its converter, a program in the package pnnx; unless they are there or that is missing."""
+    package = importlib.util.find_spec("pnnx")
+    if param.exists() or not package:
+        return
+    program = pathlib.Path(package.submodule_search_locations[0]) / "pnnx"
+    program.chmod(0o755)
+    with tempfile.TemporaryDirectory() as work:
+        shutil.copy(path, f"{work}/network.onnx")
+        command = [program, "network.onnx", f"inputshape=[1,3,{SIZE},{SIZE}]", "fp16=0"]
+        subprocess.run(command, cwd=work, check=True, capture_output=True)
+        shutil.copy(f"{work}/network.ncnn.bin", param.with_suffix(".bin"))
+        shutil.copy(f"{work}/network.ncnn.param", param)
 
 
 if __name__ == "__main__":

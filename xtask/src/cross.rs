@@ -44,9 +44,20 @@ fn linked(command: &mut Command) -> &mut Command {
 
 /// Builds the program; gives its path.
 pub(crate) fn build() -> Result<PathBuf, String> {
+    compile(&[], "edge-runtime")
+}
+
+/// Builds what `bench` runs, with the features of the program's dependencies.
+pub(crate) fn build_bench() -> Result<PathBuf, String> {
+    let example = ["--package", "inference", "--example", "bench"];
+    compile(&example, "examples/bench")
+}
+
+fn compile(more: &[&str], file: &str) -> Result<PathBuf, String> {
     let include = "--target=aarch64-linux-gnu -I/usr/aarch64-linux-gnu/include";
     let mut build = cargo(&["build", "--release", "--package", "edge-runtime"]);
     run(linked(&mut build)
+        .args(more)
         .args(["--target", TARGET])
         .env("CC_aarch64_unknown_linux_gnu", GCC)
         .env("AR_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-ar")
@@ -54,11 +65,15 @@ pub(crate) fn build() -> Result<PathBuf, String> {
             "BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu",
             include,
         ))?;
-    Ok(target_dir().join(TARGET).join("release/edge-runtime"))
+    Ok(target_dir().join(TARGET).join("release").join(file))
 }
 
 /// The CPUs that the kernels are tested on, and the instructions that each has.
-const CPUS: [(&str, &str); 2] = [("cortex-a72", "NEON"), ("max", "NEON with dot product")];
+const CPUS: [(&str, &str); 3] = [
+    ("cortex-a72", "NEON"),
+    ("cortex-a76", "NEON with dot product"),
+    ("max", "NEON with i8mm"),
+];
 
 /// Makes sure that programs for the boards run here.
 pub(crate) fn emulator() -> Result<(), String> {

@@ -194,6 +194,24 @@ pub(crate) fn python_environment(
     Ok(python)
 }
 
+/// A package for such an interpreter of which a part is wanted that needs none of its dependencies:
+/// the converter in `pnnx`, but not PyTorch.
+pub(crate) fn without_dependencies(python: &Path, package: &str) -> Result<(), String> {
+    let find = format!("import importlib.util as u; assert u.find_spec('{package}')");
+    let there = Command::new(python).args(["-c", &find]).output();
+    if there.is_ok_and(|output| output.status.success()) {
+        return Ok(());
+    }
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ];
+    run(Command::new(python).args(pip).args(["--no-deps", package]))
+}
+
 fn python_has(python: &Path, modules: &str) -> bool {
     Command::new(python)
         .args(["-c", &format!("import {modules}")])

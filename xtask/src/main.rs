@@ -5,6 +5,7 @@
 mod bench;
 mod cross;
 mod debian;
+mod emulated;
 mod install;
 mod stage;
 mod vm;
@@ -27,10 +28,13 @@ Commands:
   soak [MINUTES]  Run every test again and again, on other random numbers each time (default 30).
                   `test` takes the same ones each time, or those of PROPTEST_RNG_SEED
   cross           Build edge-runtime for 64-bit ARM boards, in one static file
-  arm-test        Run the kernels' tests on emulated ARM CPUs, with and without dot product
+  arm-test        Run the kernels' tests on emulated ARM CPUs: with neither dot product nor i8mm, with the first, with both
   vm-test         Run edge-runtime with the kernel's test camera and GPIO chip in a virtual machine
   bench inference Time networks in our engine and in ONNX Runtime, LiteRT and OpenVINO, side by side.
                   --quick takes 3 minutes, --json FILE writes the figures, --help lists the rest
+  bench instructions
+                  Count the instructions that our engine, ONNX Runtime and LiteRT take on emulated
+                  ARM CPUs, whose speed nothing here can tell
   lint            clippy with warnings denied, rustfmt, cargo deny
   bundle [DIR]    Train the bundle in models/bundles again from drawn items (minutes)
   help            This text

@@ -161,3 +161,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn threads_stay_on_the_cores_that_are_asked_for() {
+    let bundle = bundle(&colour_model(10.0));
+    let allowed = inference::cores::allowed().unwrap();
+    let core = *allowed.last().unwrap();
+    let mut classifier = Classifier::pinned(&bundle, &[core, core]).unwrap();
+    assert_eq!(inference::cores::allowed().unwrap(), allowed);
+    let classified = std::thread::spawn(move || {
+        let pixels = solid([255, 0, 0], 20, 20);
+        let view = RgbView::new(&pixels, 20, 20).unwrap();
+        classifier.classify(view, None).unwrap();
+        inference::cores::allowed().unwrap()
+    });
+    assert_eq!(
+        classified.join().unwrap(),
+        [core],
+        "the thread that classifies"
+    );
+    assert_eq!(
+        inference::cores::allowed().unwrap(),
+        allowed,
+        "not this one"
+    );
+    assert!(matches!(
+        Classifier::pinned(&bundle, &[100_000]),
+        Err(InferenceError::Cores(..))
+    ));
+    assert!(matches!(
+        Classifier::pinned(&bundle, &[]),
+        Err(InferenceError::NoThreads)
+    ));
+}

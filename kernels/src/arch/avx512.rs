@@ -335,7 +335,7 @@ unsafe fn outputs<const STEP: usize, const COLUMNS: usize>(
 pub(super) unsafe fn add(sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
     let [za, zb] = sum
         .zero_points
-        .map(|zero_point| _mm512_set1_epi32(zero_point));
+        .map(|zero_point| _mm512_set1_epi32(zero_point.into()));
     let [ra, rb] = sum.ratios.map(|ratio| _mm512_set1_ps(ratio));
     let value = |a, b| {
         let a = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(a, za)), ra);
@@ -352,7 +352,7 @@ pub(super) unsafe fn add(sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
 pub(super) unsafe fn product(product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
     let [za, zb] = product
         .zero_points
-        .map(|zero_point| _mm512_set1_epi32(zero_point));
+        .map(|zero_point| _mm512_set1_epi32(zero_point.into()));
     let ratio = _mm512_set1_ps(product.ratio);
     let value = |a, b| {
         let (a, b) = (_mm512_sub_epi32(a, za), _mm512_sub_epi32(b, zb));

@@ -115,7 +115,7 @@ pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => avx2_float::vectorized(work),
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct => neon_float::vectorized(work),
+            Kind::Neon | Kind::DotProduct | Kind::Matrix => neon_float::vectorized(work),
             Kind::Portable => portable_float::vectorized(work),
         }
     }
@@ -131,7 +131,7 @@ pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => avx2_float::products_alone(rounds),
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct => neon_float::products_alone(rounds),
+            Kind::Neon | Kind::DotProduct | Kind::Matrix => neon_float::products_alone(rounds),
             Kind::Portable => portable_float::products_alone(rounds),
         }
     }

@@ -162,8 +162,8 @@ pub(super) fn add(sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
         range,
     } = *sum;
     for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
-        let a = i32::from(*a).wrapping_sub(za) as f32 * ra;
-        let b = i32::from(*b).wrapping_sub(zb) as f32 * rb;
+        let a = i32::from(*a).wrapping_sub(za.into()) as f32 * ra;
+        let b = i32::from(*b).wrapping_sub(zb.into()) as f32 * rb;
         *out = range.round(a + b);
     }
 }
@@ -177,8 +177,8 @@ pub(super) fn product(product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
     } = *product;
     for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
         let (a, b) = (
-            i32::from(*a).wrapping_sub(za),
-            i32::from(*b).wrapping_sub(zb),
+            i32::from(*a).wrapping_sub(za.into()),
+            i32::from(*b).wrapping_sub(zb.into()),
         );
         *out = range.round(a.wrapping_mul(b) as f32 * ratio);
     }

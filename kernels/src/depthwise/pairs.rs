@@ -1,6 +1,6 @@
 //! Two neighbours at once, as 16-bit words less the zero point.
 
-use super::Form;
+use super::Neighbours;
 use crate::arch::{self, BLOCK, LANES, PairSource};
 use crate::sliding::Sliding;
 use crate::workers::Scratch;
@@ -47,7 +47,7 @@ fn in_lanes<T: Copy>(values: &mut [T]) {
     }
 }
 
-impl Form for Pairs {
+impl Neighbours for Pairs {
     const BLOCK: usize = BLOCK;
     type Value = i16;
 

@@ -3,7 +3,7 @@
 //! The four begin at every other column: for an output whose window begins in between, the weights
 //! are moved by one.
 
-use super::Form;
+use super::Neighbours;
 use crate::arch::{self, End, PairSource, WIDE};
 use crate::conv::take_back;
 use crate::sliding::Sliding;
@@ -56,7 +56,7 @@ impl Quads {
     }
 }
 
-impl Form for Quads {
+impl Neighbours for Quads {
     const BLOCK: usize = WIDE;
     type Value = u8;
 

@@ -5,11 +5,12 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use super::Scratch;
+use crate::cores;
 
 /// How often a waiting thread looks before it sleeps: some tens of microseconds.
 const LOOKS: usize = 1 << 12;
@@ -57,7 +58,15 @@ impl Pool {
         for index in 0..threads {
             let shared = Arc::clone(&pool.shared);
             let builder = thread::Builder::new().name(format!("kernels {}", index + 1));
-            pool.threads.push(builder.spawn(move || shared.serve())?);
+            let core = cores::of_thread(index);
+            let (done, pinned) = mpsc::sync_channel(1);
+            pool.threads.push(builder.spawn(move || {
+                let _ = done.send(core.map_or(Ok(()), cores::pin));
+                shared.serve();
+            })?);
+            if core.is_some() {
+                pinned.recv().unwrap_or(Ok(()))?;
+            }
         }
         Ok(pool)
     }

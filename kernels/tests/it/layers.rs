@@ -170,6 +170,50 @@ fn check_conv(case: &Case) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn check_depthwise(case: &Case) -> Result<(), TestCaseError> {
+    let Case {
+        image,
+        window,
+        input,
+        zero_point,
+        weights,
+        requantize,
+    } = case;
+    let expected = reference::depthwise(input, *image, *window, *zero_point, weights, requantize);
+    for isa in Isa::available() {
+        let layer = Depthwise::new(isa, *image, *window, *zero_point, weights, requantize).unwrap();
+        for (output, threads) in with_pools(|workers| {
+            let mut output = vec![0xAA; expected.len()];
+            layer.run(input, &mut output, workers);
+            (output, workers.count())
+        }) {
+            prop_assert_eq!(&output, &expected, "{} on {} threads", isa, threads);
+        }
+    }
+    Ok(())
+}
+
+/// Windows that networks slide over channels.
+fn squares() -> impl Strategy<Value = (Image, Window)> {
+    let sides = (1..=20_usize, 1..=20_usize, 1..=40_usize);
+    (sides, 1..=3_usize, 1..=2_usize).prop_flat_map(|((height, width, channels), pad, stride)| {
+        let image = Image {
+            height,
+            width,
+            channels,
+        };
+        ([0..=pad, 0..=pad], [0..=pad, 0..=pad]).prop_filter_map("the window fits", move |pads| {
+            let window = Window {
+                kernel: [2 * pad + 1; 2],
+                stride: [stride; 2],
+                pad_before: pads.0,
+                pad_after: pads.1,
+            };
+            window.output(image, 1).is_ok().then_some((image, window))
+        })
+    })
+}
+
 /// Threads are kept from case to case, as they are from frame to frame.
 pub(crate) fn with_pools<R>(mut check: impl FnMut(&mut Workers) -> R) -> Vec<R> {
     thread_local! {
@@ -194,20 +238,13 @@ proptest! {
 
     #[test]
     fn depthwise(case in case(geometry(1..=7, 1..=50), None)) {
-        let Case { image, window, input, zero_point, weights, requantize } = &case;
-        let expected =
-            reference::depthwise(input, *image, *window, *zero_point, weights, requantize);
-        for isa in Isa::available() {
-            let layer =
-                Depthwise::new(isa, *image, *window, *zero_point, weights, requantize).unwrap();
-            for (output, threads) in with_pools(|workers| {
-                let mut output = vec![0xAA; expected.len()];
-                layer.run(input, &mut output, workers);
-                (output, workers.count())
-            }) {
-                prop_assert_eq!(&output, &expected, "{} on {} threads", isa, threads);
-            }
-        }
+        check_depthwise(&case)?;
+    }
+
+    /// These have loops of their own.
+    #[test]
+    fn square_depthwise(case in case(squares(), None)) {
+        check_depthwise(&case)?;
     }
 
     #[test]

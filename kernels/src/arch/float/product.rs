@@ -83,9 +83,13 @@ pub(crate) fn multiply(isa: Isa, product: &Product<'_>, out: &mut [f32]) {
                     #[cfg(target_arch = "x86_64")]
                     (Kind::Avx2, false) => avx2_float::half_tile(&tile, out),
                     #[cfg(target_arch = "aarch64")]
-                    (Kind::Neon | Kind::DotProduct, true) => neon_float::tile(&tile, out),
+                    (Kind::Neon | Kind::DotProduct | Kind::Matrix, true) => {
+                        neon_float::tile(&tile, out)
+                    }
                     #[cfg(target_arch = "aarch64")]
-                    (Kind::Neon | Kind::DotProduct, false) => neon_float::half_tile(&tile, out),
+                    (Kind::Neon | Kind::DotProduct | Kind::Matrix, false) => {
+                        neon_float::half_tile(&tile, out)
+                    }
                     (Kind::Portable, _) => portable_float::tile(&tile, out),
                 }
             }
@@ -119,7 +123,7 @@ fn extent(isa: Isa, rows: usize) -> Extent {
         #[cfg(target_arch = "x86_64")]
         Kind::Avx2 => Extent::of::<avx2_float::Ymm>(rows),
         #[cfg(target_arch = "aarch64")]
-        Kind::Neon | Kind::DotProduct => Extent::of::<neon_float::Quads>(rows),
+        Kind::Neon | Kind::DotProduct | Kind::Matrix => Extent::of::<neon_float::Quads>(rows),
         Kind::Portable => Extent::of::<portable_float::Array>(rows),
     }
 }

@@ -46,7 +46,7 @@ pub(crate) fn rows(isa: Isa, rows: &Rows<'_>, out: &mut [f32]) {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => avx2_float::rows(rows, out),
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct => neon_float::rows(rows, out),
+            Kind::Neon | Kind::DotProduct | Kind::Matrix => neon_float::rows(rows, out),
             Kind::Portable => portable_float::rows(rows, out),
         }
     }

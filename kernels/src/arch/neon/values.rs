@@ -1,0 +1,110 @@
+//! Layers that take each value by itself, and the pixels of images.
+
+use std::arch::aarch64::*;
+
+use super::super::{Product, Sum, portable};
+use super::saturated;
+use crate::Range;
+
+/// # Safety
+/// The CPU has NEON, and the lengths are the same.
+pub(in crate::arch) unsafe fn add(sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8]) {
+    // SAFETY: every CPU that this runs on has NEON.
+    unsafe {
+        let [ra, rb] = sum.ratios.map(|ratio| vdupq_n_f32(ratio));
+        let value = |a, b| {
+            let (a, b) = (floats(a, ra), floats(b, rb));
+            std::array::from_fn(|at| round(vaddq_f32(a[at], b[at])))
+        };
+        let done = rounded([a, b], sum.zero_points, sum.range, out, value);
+        portable::add(sum, &a[done..], &b[done..], &mut out[done..]);
+    }
+}
+
+/// # Safety
+/// As for [`add`].
+pub(in crate::arch) unsafe fn product(product: &Product, a: &[u8], b: &[u8], out: &mut [u8]) {
+    // SAFETY: every CPU that this runs on has NEON.
+    unsafe {
+        let ratio = vdupq_n_f32(product.ratio);
+        let value = |a: [int16x8_t; 2], b: [int16x8_t; 2]| {
+            let low = |at: usize| vmull_s16(vget_low_s16(a[at]), vget_low_s16(b[at]));
+            let high = |at: usize| vmull_high_s16(a[at], b[at]);
+            let round = |sum| vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), ratio));
+            [round(low(0)), round(high(0)), round(low(1)), round(high(1))]
+        };
+        let done = rounded([a, b], product.zero_points, product.range, out, value);
+        portable::product(product, &a[done..], &b[done..], &mut out[done..]);
+    }
+}
+
+/// What becomes of every two bytes less their zero points, 16 at a time; gives how many it took.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+unsafe fn rounded(
+    [a, b]: [&[u8]; 2],
+    zero_points: [u8; 2],
+    range: Range,
+    out: &mut [u8],
+    value: impl Fn([int16x8_t; 2], [int16x8_t; 2]) -> [int32x4_t; 4],
+) -> usize {
+    let (chunks, _) = out.as_chunks_mut::<16>();
+    // SAFETY: the contract; 16 bytes are read and written for each chunk.
+    unsafe {
+        let [za, zb] = zero_points.map(|zero_point| vdup_n_u8(zero_point));
+        for (index, out) in chunks.iter_mut().enumerate() {
+            let at = index.wrapping_mul(16);
+            let a = words(vld1q_u8(a.as_ptr().add(at)), za);
+            let b = words(vld1q_u8(b.as_ptr().add(at)), zb);
+            vst1q_u8(out.as_mut_ptr(), saturated(value(a, b), range));
+        }
+    }
+    out.len() / 16 * 16
+}
+
+/// Rounded half to even; what is not a number becomes a small one, as in [`Range::round`].
+#[inline(always)]
+unsafe fn round(values: float32x4_t) -> int32x4_t {
+    // SAFETY: every CPU that this runs on has NEON.
+    unsafe { vcvtnq_s32_f32(vmaxnmq_f32(values, vdupq_n_f32(-1024.0))) }
+}
+
+/// Bytes less the zero point.
+#[inline(always)]
+unsafe fn words(bytes: uint8x16_t, zero_point: uint8x8_t) -> [int16x8_t; 2] {
+    // SAFETY: every CPU that this runs on has NEON.
+    unsafe {
+        [vget_low_u8(bytes), vget_high_u8(bytes)]
+            .map(|half| vreinterpretq_s16_u16(vsubl_u8(half, zero_point)))
+    }
+}
+
+/// Words times the ratio.
+#[inline(always)]
+unsafe fn floats([low, high]: [int16x8_t; 2], ratio: float32x4_t) -> [float32x4_t; 4] {
+    // SAFETY: as for `words`.
+    unsafe {
+        [
+            vmovl_s16(vget_low_s16(low)),
+            vmovl_high_s16(low),
+            vmovl_s16(vget_low_s16(high)),
+            vmovl_high_s16(high),
+        ]
+        .map(|four| vmulq_f32(vcvtq_f32_s32(four), ratio))
+    }
+}
+
+/// # Safety
+/// The CPU has NEON.
+pub(in crate::arch) unsafe fn interleave(planes: &[[u8; 64]; 3], pixels: &mut [u8; 192]) {
+    let [a, b, c] = planes.each_ref().map(|plane| plane.as_chunks::<16>().0);
+    for (index, pixels) in pixels.as_chunks_mut::<48>().0.iter_mut().enumerate() {
+        // SAFETY: 16 bytes are read from 16, and 48 written to 48.
+        unsafe {
+            let [a, b, c] = [a, b, c].map(|plane| vld1q_u8(plane[index].as_ptr()));
+            vst3q_u8(pixels.as_mut_ptr(), uint8x16x3_t(a, b, c));
+        }
+    }
+}
