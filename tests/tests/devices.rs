@@ -101,7 +101,7 @@ fn the_services_commands_are_understood() {
         let words = words.map(|word| word.replace("/etc/sortline/", "/no/such/folder/"));
         let run = run(program("edge-runtime").args(words));
         assert_eq!(run.status, Some(1), "not 2, which is wrong usage: {run:?}");
-        assert!(run.stderr.contains("/no/such/folder/board.toml"), "{run:?}");
+        assert!(run.stderr.contains("/no/such/folder/"), "{run:?}");
     }
 }
 
