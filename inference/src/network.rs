@@ -97,16 +97,19 @@ fn build(
     let reader = tract_onnx::onnx()
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true);
-    let mut bytes = onnx;
-    let proto = reader.proto_model_for_read(&mut bytes).map_err(refused)?;
+    let decode = || reader.proto_model_for_read(&mut &*onnx).map_err(refused);
+    let proto = decode()?;
     check_proto(&proto, onnx.len(), size)?;
-    // Regions of shapes that do not fit run in tract, as all else does.
+    // Weights are large: there is one decoded graph at a time. Regions of shapes that do not fit run in
+    // tract, as all else does.
+    let mut decoded = Some(proto);
     for kinds in [Kinds::Both, Kinds::Quantized] {
-        if let Some(model) = with_regions(&reader, &proto, kinds, size, classes, threads) {
+        let proto = decoded.take().map_or_else(decode, Ok)?;
+        if let Some(model) = with_regions(&reader, proto, kinds, size, classes, threads) {
             return Ok(model);
         }
     }
-    let model = reader.model_for_proto_model(&proto).map_err(refused)?;
+    let model = reader.model_for_proto_model(&decode()?).map_err(refused)?;
     typed(model, size, classes)
 }
 
@@ -121,22 +124,22 @@ enum Kinds {
 /// The model with regions, if it has any and they can be planned.
 fn with_regions(
     reader: &Onnx,
-    proto: &pb::ModelProto,
+    mut proto: pb::ModelProto,
     kinds: Kinds,
     size: usize,
     classes: usize,
     threads: usize,
 ) -> Option<TypedModel> {
-    let mut rest = proto.clone();
-    let quantized = quantized::extract(&mut rest);
+    let quantized = quantized::extract(&mut proto);
     let float = match kinds {
-        Kinds::Both => float::extract(&mut rest),
+        Kinds::Both => float::extract(&mut proto),
         Kinds::Quantized => Vec::new(),
     };
     if quantized.is_empty() && float.is_empty() {
         return None;
     }
-    let mut model = reader.model_for_proto_model(&rest).ok()?;
+    let mut model = reader.model_for_proto_model(&proto).ok()?;
+    drop(proto);
     region::attach(&mut model, quantized, threads);
     region::attach(&mut model, float, threads);
     typed(model, size, classes).ok()
