@@ -196,7 +196,7 @@ fn in_onnx_runtime(onnx: &[u8], input: &[f32]) -> Option<Vec<f32>> {
         .unwrap()
         .write(0, input)
         .unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/onnx_logits.py");
+    let script = Path::new("../tests/reference/onnx_logits.py");
     let run = Command::new(python)
         .arg(script)
         .args([&model, &inputs, &logits])

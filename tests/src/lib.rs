@@ -4,12 +4,16 @@ pub mod reference;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 /// The project's root folder.
+///
+/// Tests start in their crate's folder. Where the crate was compiled says nothing: several checkouts may share a
+/// target folder.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the crate lies in the project")
+    static ROOT: LazyLock<PathBuf> =
+        LazyLock::new(|| Path::new("..").canonicalize().expect("the project's root"));
+    &ROOT
 }
 
 /// A command that runs one of our programs (`host-train`, `edge-runtime`).

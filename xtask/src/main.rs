@@ -12,6 +12,7 @@ mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::LazyLock;
 
 use stage::Stages;
 
@@ -347,10 +348,16 @@ fn output(mut command: impl std::borrow::BorrowMut<Command>) -> Result<String, S
     }
 }
 
+/// The checkout that xtask was started from, by `cargo run`; with a target folder shared by several checkouts it may
+/// have been compiled in another one.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let package = std::env::var_os("CARGO_MANIFEST_DIR");
+        let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let package = Path::new(&package);
+        package.parent().unwrap_or(package).to_path_buf()
+    });
+    &ROOT
 }
 
 fn target_dir() -> PathBuf {

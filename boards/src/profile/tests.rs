@@ -53,8 +53,7 @@ fn check(from: &str, to: &str, line: usize, problem: Problem) {
 }
 
 fn shipped() -> Vec<std::path::PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
-    let files = std::fs::read_dir(folder).unwrap();
+    let files = std::fs::read_dir("profiles").unwrap();
     files.map(|f| f.unwrap().path()).collect()
 }
 
@@ -80,8 +79,7 @@ fn every_shipped_profile_is_valid_and_named_as_its_file() {
 
 #[test]
 fn the_shipped_simulated_profile_is_the_derived_one() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/simulated.toml");
-    let shipped = Profile::open(&file).unwrap();
+    let shipped = Profile::open(Path::new("profiles/simulated.toml")).unwrap();
     let categories: Vec<String> = shipped.routes().iter().map(|(c, _)| c.clone()).collect();
     let derived =
         Profile::simulated(&categories, shipped.belt().speed_mm_s, MotionSource::Fixed).unwrap();

@@ -1,6 +1,6 @@
 //! Real photos, where they are present.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use models::LabelSet;
 
@@ -9,8 +9,8 @@ fn data(name: &str) -> Option<PathBuf> {
     let root = std::env::var_os("SORTLINE_DATA")
         .map(PathBuf::from)
         .or_else(|| {
-            Path::new(env!("CARGO_MANIFEST_DIR"))
-                .ancestors()
+            let here = std::env::current_dir().ok()?;
+            here.ancestors()
                 .map(|dir| dir.join("shared/data"))
                 .find(|dir| dir.is_dir())
         });

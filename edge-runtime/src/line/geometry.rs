@@ -133,10 +133,7 @@ mod tests {
     use super::*;
 
     fn geometry(direction: &str) -> Geometry {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../boards/profiles/simulated.toml"
-        );
+        let path = "../boards/profiles/simulated.toml";
         let text = std::fs::read_to_string(path).unwrap();
         let text = text
             .replace("left-to-right", direction)

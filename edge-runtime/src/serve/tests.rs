@@ -61,10 +61,7 @@ fn photo(format: ImageFormat) -> Vec<u8> {
 }
 
 fn workers(count: usize) -> Vec<Worker> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../models/bundles/drawn-10.sortline"
-    );
+    let path = "../models/bundles/drawn-10.sortline";
     let bundle = Bundle::open(std::path::Path::new(path)).unwrap();
     (0..count).map(|_| Worker::new(&bundle).unwrap()).collect()
 }

@@ -203,10 +203,7 @@ fn the_same_seed_gives_the_same_report_but_for_the_wall_clock() {
 
 #[test]
 fn a_belt_of_any_direction_sorts_alike() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../boards/profiles/simulated.toml"
-    );
+    let path = "../boards/profiles/simulated.toml";
     let text = std::fs::read_to_string(path).unwrap();
     let (head, _) = text.split_once("[routes]").unwrap();
     let routes =
