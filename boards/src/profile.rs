@@ -58,6 +58,8 @@ pub struct Belt {
     pub speed_mm_s: f64,
     /// Beyond this speed nothing is sorted.
     pub max_speed_mm_s: f64,
+    /// The shortest time in which it comes from standing still to its nominal speed, or back.
+    pub ramp_ms: f64,
     /// How its motion is known.
     pub motion: MotionSource,
     /// Which way items travel in the picture.

@@ -35,6 +35,7 @@ pub(crate) struct RawCamera {
 pub(crate) struct RawBelt {
     pub(crate) speed_mm_s: Option<Field<f64>>,
     pub(crate) max_speed_mm_s: Option<Field<f64>>,
+    pub(crate) ramp_ms: Option<Field<f64>>,
     pub(crate) motion: Option<Field<MotionSource>>,
     pub(crate) direction: Option<Direction>,
     pub(crate) decision_mm: Option<Field<f64>>,
@@ -198,6 +199,7 @@ fn belt(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawBelt {
             (MM_S.0, MM_S.1 * OVERSPEED),
             faults,
         ),
+        ramp_ms: section.number_or("ramp_ms", 400.0, (10.0, MS.1), faults),
         speed_mm_s,
         motion,
         direction,

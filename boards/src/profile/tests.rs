@@ -209,6 +209,7 @@ position_mm = 900
     let profile = Profile::from_toml("t.toml", &text).unwrap();
     assert_eq!(profile.belt().motion, MotionSource::Encoder);
     assert_eq!(profile.belt().max_speed_mm_s, 600.0);
+    assert_eq!(profile.belt().ramp_ms, 400.0);
     assert_eq!(profile.encoder().unwrap().mm_per_pulse, 0.5);
     let eye = &profile.photo_eyes()[0];
     assert_eq!(

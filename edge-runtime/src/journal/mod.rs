@@ -5,7 +5,7 @@
 //! read by itself:
 //!
 //! ```text
-//! file    "SORTJRN" 0x03, then records
+//! file    "SORTJRN" 0x04, then records
 //! record  length u32 | CRC-32 of the payload u32 | payload     (little endian)
 //! payload a Record, by postcard
 //! ```
@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use writer::{Journal, Limits};
 
 /// The first bytes of every file: a name and the version of the format.
-const MAGIC: &[u8; 8] = b"SORTJRN\x03";
+const MAGIC: &[u8; 8] = b"SORTJRN\x04";
 /// Records waiting for the disk.
 const QUEUE: usize = 4096;
 /// No record is longer.

@@ -241,7 +241,7 @@ impl Line {
         let timing = &self.config.gates[gate];
         let error_mm = self
             .motion
-            .error_mm(timing.distance_mm, firing.1 - self.now_us);
+            .error_mm(timing.distance_mm, self.now_us, firing.1);
         let (from_mm, to_mm) = timing.reach_mm(error_mm);
         // What is before the gate at some time of the firing, as places on the belt.
         let swept_mm = [

@@ -17,6 +17,8 @@ pub(crate) struct Motion {
     source: Source,
     nominal_mm_s: f64,
     max_mm_s: f64,
+    /// As fast as the speed may change.
+    ramp_mm_s2: f64,
     /// Over which the speed is measured.
     window_us: i64,
     /// Never empty; the newest last.
@@ -37,6 +39,8 @@ enum Source {
     Camera {
         /// As the last frames have it.
         recent_mm_s: f64,
+        /// When it was last seen.
+        seen_us: i64,
     },
 }
 
@@ -44,6 +48,15 @@ enum Source {
 struct Sample {
     t_us: i64,
     travel_mm: f64,
+}
+
+impl Source {
+    fn camera(nominal_mm_s: f64) -> Self {
+        Self::Camera {
+            recent_mm_s: nominal_mm_s,
+            seen_us: 0,
+        }
+    }
 }
 
 /// Why the travel cannot be believed.
@@ -66,8 +79,8 @@ const WINDOW_PULSES: f64 = 10.0;
 const CAMERA_WINDOW_US: i64 = 500_000;
 /// Slower than this share of the nominal speed is standing still.
 const STANDSTILL_SHARE: f64 = 0.02;
-/// No belt changes its speed by more than this share of the nominal one within one window.
-const JERK_SHARE: f64 = 0.5;
+/// A speed that changes faster than the belt's ramp, by this factor, is not the belt's.
+const RAMP_EXCESS: f64 = 1.5;
 /// The belt may settle backwards by this much.
 const BACKWARDS_MM: f64 = 5.0;
 /// An encoder that has not been heard of for so long is lost.
@@ -76,8 +89,9 @@ const SILENCE_US: i64 = 200_000;
 const CAMERA_SILENCE_US: i64 = 600_000;
 /// Items are located to within this on a belt whose travel is known.
 const PLACE_ERROR_MM: f64 = 10.0;
-/// A belt goes from standing to its nominal speed, or back, in 1 over this many seconds.
-const RAMP_PER_S: f64 = 2.5;
+/// A belt whose speed only the camera sees changes it, while nothing is in view, by at most this share of
+/// the nominal one in a second.
+const DRIFT_PER_S: f64 = 0.05;
 /// What the travel is wrong by, where items beyond the view are followed at the speed seen in it.
 const CAMERA_ERROR_SHARE: f64 = 0.02;
 /// How much one frame counts in the speed that the next one is held against.
@@ -94,10 +108,7 @@ impl Motion {
         let belt = board.belt();
         let mm_per_pulse = board.encoder().map(|e| e.mm_per_pulse);
         let (source, window_us) = match (belt.motion, mm_per_pulse) {
-            (MotionSource::Camera, _) => {
-                let recent_mm_s = belt.speed_mm_s;
-                (Source::Camera { recent_mm_s }, CAMERA_WINDOW_US)
-            }
+            (MotionSource::Camera, _) => (Source::camera(belt.speed_mm_s), CAMERA_WINDOW_US),
             (MotionSource::Encoder, Some(mm_per_pulse)) => {
                 let pulses_us = WINDOW_PULSES * mm_per_pulse / belt.speed_mm_s * 1e6;
                 let pulses = None;
@@ -109,10 +120,14 @@ impl Motion {
             }
             _ => (Source::Fixed, WINDOW_US),
         };
-        Self::with(source, belt.speed_mm_s, belt.max_speed_mm_s, window_us)
+        Self {
+            max_mm_s: belt.max_speed_mm_s,
+            ramp_mm_s2: belt.speed_mm_s / (belt.ramp_ms / 1e3),
+            ..Self::with(source, belt.speed_mm_s, window_us)
+        }
     }
 
-    fn with(source: Source, nominal_mm_s: f64, max_mm_s: f64, window_us: i64) -> Self {
+    fn with(source: Source, nominal_mm_s: f64, window_us: i64) -> Self {
         let start = Sample {
             t_us: 0,
             travel_mm: 0.0,
@@ -120,7 +135,8 @@ impl Motion {
         Self {
             source,
             nominal_mm_s,
-            max_mm_s,
+            max_mm_s: 1.5 * nominal_mm_s,
+            ramp_mm_s2: 2.5 * nominal_mm_s,
             window_us,
             samples: VecDeque::from([start]),
             speed_mm_s: nominal_mm_s,
@@ -132,7 +148,7 @@ impl Motion {
     /// A belt that always runs at this speed.
     #[cfg(test)]
     pub(crate) fn fixed(speed_mm_s: f64) -> Self {
-        Self::with(Source::Fixed, speed_mm_s, 1.5 * speed_mm_s, WINDOW_US)
+        Self::with(Source::Fixed, speed_mm_s, WINDOW_US)
     }
 
     /// Travel at `t_us`.
@@ -211,8 +227,10 @@ impl Motion {
             return Err(Doubt::Overspeed);
         }
         let known = self.samples[0].t_us <= t_us - 2 * self.window_us;
-        let jerk_mm_s = (self.speed_mm_s - earlier_mm_s).abs();
-        if known && jerk_mm_s > JERK_SHARE * self.nominal_mm_s {
+        let change_mm_s = (self.speed_mm_s - earlier_mm_s).abs();
+        let window_s = self.window_us as f64 / 1e6;
+        let pulses_mm_s = 2.0 * mm_per_pulse / window_s;
+        if known && change_mm_s > RAMP_EXCESS * self.ramp_mm_s2 * window_s + pulses_mm_s {
             return Err(Doubt::Implausible);
         }
         Ok(())
@@ -229,7 +247,7 @@ impl Motion {
         t_us: i64,
         shift_mm: Option<f64>,
     ) -> Result<(), Doubt> {
-        if let Source::Camera { recent_mm_s } = self.source {
+        if let Source::Camera { recent_mm_s, .. } = self.source {
             return self.follow_camera((since_us, t_us), shift_mm, recent_mm_s);
         }
         let Some(shift_mm) = shift_mm else {
@@ -258,8 +276,10 @@ impl Motion {
         if let Some(mm) = credible_mm {
             let mm_s = (mm / seconds).max(0.0);
             let weight = if verdict.is_err() { 1.0 } else { RECENT_WEIGHT };
-            let recent_mm_s = recent_mm_s + weight * (mm_s - recent_mm_s);
-            self.source = Source::Camera { recent_mm_s };
+            self.source = Source::Camera {
+                recent_mm_s: recent_mm_s + weight * (mm_s - recent_mm_s),
+                seen_us: t_us,
+            };
         }
         let travel_mm = self.travel_mm(since_us) + credible_mm.unwrap_or(expected_mm);
         self.push(t_us, travel_mm.max(last.travel_mm));
@@ -291,15 +311,23 @@ impl Motion {
         1.2 * self.max_mm_s * (t_us - since_us) as f64 / 1e6 + SHIFT_ERROR_MM
     }
 
-    /// How far an item may be from where it is thought to be when it is at `x_mm`, `ahead_us` from now.
-    pub(crate) fn error_mm(&self, x_mm: f64, ahead_us: i64) -> f64 {
-        let ahead_s = ahead_us.max(0) as f64 / 1e6;
-        let changing_mm = 0.5 * RAMP_PER_S * self.nominal_mm_s * ahead_s * ahead_s;
+    /// How far an item may be from where it is thought to be when it is at `x_mm`, at `t_us`, as it looks
+    /// at `now_us`.
+    pub(crate) fn error_mm(&self, x_mm: f64, now_us: i64, t_us: i64) -> f64 {
+        let way_mm = |mm_s2: f64, since_us: i64| {
+            let seconds = t_us.saturating_sub(since_us).max(0) as f64 / 1e6;
+            0.5 * mm_s2 * seconds * seconds
+        };
+        let changing_mm = way_mm(self.ramp_mm_s2, now_us);
         PLACE_ERROR_MM
             + match self.source {
                 Source::Fixed => 0.0,
                 Source::Encoder { .. } => changing_mm,
-                Source::Camera { .. } => changing_mm + CAMERA_ERROR_SHARE * x_mm.abs(),
+                Source::Camera { seen_us, .. } => {
+                    changing_mm
+                        + CAMERA_ERROR_SHARE * x_mm.abs()
+                        + way_mm(DRIFT_PER_S * self.nominal_mm_s, seen_us)
+                }
             }
     }
 

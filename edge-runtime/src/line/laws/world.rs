@@ -2,7 +2,9 @@
 //! it, gates that really move items, and sensors that tell the line of it late, twice, wrongly or not
 //! at all.
 
+mod camera;
 mod judge;
+mod motion;
 
 use crate::line::detect::Detection;
 use crate::line::event::{Command, End, Event, Reason};
@@ -10,6 +12,7 @@ use crate::line::geometry::PixelBox;
 use crate::line::schedule::GateTiming;
 use crate::line::{Line, LineConfig, Routes};
 use boards::{Destination, Profile};
+use motion::Belt;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::{BTreeMap, VecDeque};
@@ -122,32 +125,6 @@ struct Opening {
     cut: bool,
     /// It has moved something.
     used: bool,
-}
-
-/// The belt's true motion: constant speed between the instants listed.
-struct Belt {
-    /// Time, travel, speed from then on.
-    legs: VecDeque<(i64, f64, f64)>,
-}
-
-impl Belt {
-    fn leg_at(&self, t_us: i64) -> (i64, f64, f64) {
-        let after = self.legs.partition_point(|leg| leg.0 <= t_us);
-        self.legs[after.saturating_sub(1)]
-    }
-
-    fn travel_mm(&self, t_us: i64) -> f64 {
-        let (since_us, mm, mm_s) = self.leg_at(t_us);
-        mm + mm_s * (t_us - since_us) as f64 / 1e6
-    }
-
-    fn set_speed(&mut self, t_us: i64, mm_s: f64) {
-        let mm = self.travel_mm(t_us);
-        self.legs.push_back((t_us, mm, mm_s));
-        if self.legs.len() > 4000 {
-            self.legs.pop_front();
-        }
-    }
 }
 
 /// What is going to happen.
@@ -367,240 +344,6 @@ impl World {
     fn tell(&mut self, event: Event) {
         let t_us = event.t_us();
         self.add(t_us, Due::Arrives(event));
-    }
-
-    fn frame(&mut self, captured_us: i64) {
-        self.add(captured_us + FRAME_US, Due::Frame);
-        self.place_things(captured_us);
-        if captured_us < self.blind_until_us || self.chance(self.trouble.lost_frames) {
-            return;
-        }
-        let detections = self.detections(captured_us);
-        let delay_us = self.rng.random_range(5_000..=self.trouble.frame_delay_us);
-        // Frames do not overtake each other.
-        let t_us = (captured_us + delay_us).max(self.seen_us);
-        self.seen_us = t_us;
-        if !self.chance(self.trouble.stale_stamps) {
-            self.stamp_us = captured_us;
-        }
-        let captured_us = self.stamp_us;
-        let event = Event::Frame {
-            t_us,
-            captured_us,
-            detections,
-        };
-        if self.chance(self.trouble.doubled_frames) {
-            self.tell(event.clone());
-        }
-        self.tell(event);
-    }
-
-    fn place_things(&mut self, t_us: i64) {
-        let entry_mm = ENTRY_MM - self.belt.travel_mm(t_us);
-        while self.left > 0 {
-            let Trouble {
-                lengths_mm: (short, long),
-                min_gap_mm,
-                ..
-            } = self.trouble;
-            let rear_mm = self.things.back().map(|t| t.place_mm - t.length_mm / 2.0);
-            let length_mm = self.rng.random_range(short..long);
-            let more_mm = match (self.trouble.bursts, self.burst) {
-                (false, _) => self.rng.random_range(0.0..long),
-                (true, 0) => 800.0,
-                (true, _) => 0.0,
-            };
-            let gap_mm = min_gap_mm + more_mm;
-            let front_mm = rear_mm.map_or(entry_mm, |rear| (rear - gap_mm).min(entry_mm + 300.0));
-            if front_mm < entry_mm {
-                break;
-            }
-            self.left -= 1;
-            self.burst = match self.burst {
-                0 => self.rng.random_range(1..10),
-                burst => burst - 1,
-            };
-            self.outcome.things += 1;
-            let thing = Thing {
-                id: self.outcome.things,
-                kind: self.rng.random_range(0..CATEGORIES),
-                place_mm: front_mm - length_mm / 2.0,
-                length_mm,
-                y_mm: self.rng.random_range(-60.0..60.0),
-                seen: 0,
-                verdicts: Vec::new(),
-                shown_by: Vec::new(),
-                fell: None,
-            };
-            self.things.push_back(thing);
-        }
-    }
-
-    /// Boxes of what is in view; things that touch make one box.
-    fn detections(&mut self, captured_us: i64) -> Vec<Detection> {
-        let travel_mm = self.belt.travel_mm(captured_us);
-        let half_mm = VIEW_MM / 2.0 - 5.0;
-        let mut boxes: Vec<[f64; 4]> = Vec::new();
-        for index in 0..self.things.len() {
-            let thing = &self.things[index];
-            let (x, y_mm) = (thing.place_mm + travel_mm, thing.y_mm);
-            let half = thing.length_mm / 2.0;
-            let (front, rear) = (x + half, x - half);
-            if rear > half_mm || thing.fell.is_some() {
-                continue;
-            }
-            if front < -half_mm {
-                break;
-            }
-            if self.chance(self.trouble.lost_detections) {
-                continue;
-            }
-            self.things[index].seen += 1;
-            match boxes.last_mut() {
-                Some(last) if last[0] - front < 5.0 => {
-                    last[0] = last[0].min(rear);
-                    last[2] = last[2].min(y_mm - 50.0);
-                    last[3] = last[3].max(y_mm + 50.0);
-                }
-                _ => boxes.push([rear, front, y_mm - 50.0, y_mm + 50.0]),
-            }
-        }
-        let crowded: Vec<bool> = (0..boxes.len())
-            .map(|_| self.chance(self.trouble.crowded))
-            .collect();
-        let rng = &mut self.rng;
-        let mut to_px = |mm: f64, size: f64| {
-            (mm * SCALE + size / 2.0 + rng.random_range(-1.5..1.5)).clamp(0.0, size) as u32
-        };
-        let boxes = boxes
-            .into_iter()
-            .zip(crowded)
-            .map(|([rear, front, low, high], crowded)| {
-                let area = PixelBox {
-                    x0: to_px(rear, 640.0),
-                    x1: to_px(front, 640.0),
-                    y0: to_px(low, 480.0),
-                    y1: to_px(high, 480.0),
-                };
-                let pixels = (area.x1 - area.x0) * (area.y1 - area.y0);
-                Detection {
-                    area,
-                    pixels,
-                    crowded,
-                }
-            });
-        boxes.filter(|d| d.pixels > 0).collect()
-    }
-
-    fn scores(&mut self, track: u32, captured_us: i64, area: PixelBox) -> Vec<f32> {
-        let fails = self.chance(self.trouble.failed_views);
-        let travel_mm = self.belt.travel_mm(captured_us);
-        let x_mm = |px: u32| (f64::from(px) - 320.0) / SCALE;
-        let inside = x_mm(area.x0)..x_mm(area.x1);
-        let in_view = |t: &&Thing| t.fell.is_none() && inside.contains(&(t.place_mm + travel_mm));
-        let mut shown = self.things.iter().filter(in_view);
-        let mut scores = vec![0.02; CATEGORIES];
-        match (shown.next(), shown.next()) {
-            (Some(thing), None) => {
-                scores[thing.kind] = 0.94;
-                self.shown.insert(track, thing.id);
-            }
-            _ => scores = vec![0.25; CATEGORIES],
-        }
-        if self.chance(self.trouble.wrong_views) {
-            scores.rotate_left(1);
-        }
-        if fails {
-            scores.clear();
-        }
-        scores
-    }
-
-    fn count(&mut self, t_us: i64) {
-        self.add(t_us + COUNT_US, Due::Count);
-        if t_us < self.silent_until_us {
-            return;
-        }
-        let turned = (self.belt.travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
-        let pulses = self.stuck_at.unwrap_or(turned) + self.pulse_offset;
-        let delay_us = self.rng.random_range(0..3_000);
-        self.tell(Event::Encoder {
-            t_us: t_us + delay_us,
-            counted_us: t_us,
-            pulses,
-        });
-    }
-
-    /// Every 20 ms the belt comes nearer to the speed that it is to have; now and then that changes.
-    fn drive(&mut self, t_us: i64) {
-        self.add(t_us + 20_000, Due::Drive);
-        let encoder = self.trouble.motion == BeltMotion::Encoder;
-        if self.chance(if encoder { 0.01 } else { 0.004 }) {
-            let shares: &[f64] = if encoder {
-                &[1.0, 1.0, 0.0, 0.5, 1.2, 1.7]
-            } else {
-                &[1.0, 0.85, 1.15]
-            };
-            let pick = self.rng.random_range(0..shares.len());
-            self.target_mm_s = shares[pick] * NOMINAL_MM_S;
-        }
-        // From standing to full speed within 0.4 s, or 20 s where only the camera sees it.
-        let step = NOMINAL_MM_S * 0.02 / if encoder { 0.4 } else { 20.0 };
-        let change = (self.target_mm_s - self.speed_mm_s).clamp(-step, step);
-        if change != 0.0 {
-            self.speed_mm_s += change;
-            self.belt.set_speed(t_us, self.speed_mm_s);
-        }
-    }
-
-    fn mischief(&mut self, t_us: i64) {
-        let wait_us = self.rng.random_range(1_000_000..8_000_000);
-        self.add(t_us + wait_us, Due::Mischief);
-        let long_us = self.rng.random_range(100_000..1_500_000);
-        match self.rng.random_range(0..6) {
-            0 if self.trouble.stops => {
-                self.tell(Event::Stop { t_us });
-                self.tell(Event::Resume {
-                    t_us: t_us + long_us,
-                });
-            }
-            1 if self.trouble.stalls => self.stalled_until_us = t_us + long_us / 2,
-            2 if self.trouble.glitches && self.trouble.motion == BeltMotion::Encoder => {
-                let turned = (self.belt.travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
-                match self.rng.random_range(0..4) {
-                    0 => self.pulse_offset += 200,
-                    1 => self.pulse_offset -= 200,
-                    2 => self.stuck_at = Some(turned),
-                    _ => self.silent_until_us = t_us + long_us,
-                }
-            }
-            3 if self.stuck_at.is_some() => {
-                // It goes on from where it stuck: the pulses in between are lost.
-                let turned = (self.belt.travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
-                self.pulse_offset -= turned - self.stuck_at.take().unwrap_or(turned);
-            }
-            4 if self.trouble.blindness => {
-                self.blind_until_us = t_us + 2 * long_us;
-                if 2 * long_us > LOST_US {
-                    let t_us = t_us + LOST_US;
-                    self.tell(Event::CameraLost { t_us });
-                }
-            }
-            5 if self.trouble.glitches => {
-                let eye = 0;
-                self.tell(Event::Eye {
-                    t_us,
-                    eye,
-                    blocked: true,
-                });
-                self.tell(Event::Eye {
-                    t_us: t_us + 2 * long_us,
-                    eye,
-                    blocked: false,
-                });
-            }
-            _ => {}
-        }
     }
 }
 

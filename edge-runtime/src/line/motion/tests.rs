@@ -11,17 +11,11 @@ fn encoder() -> Motion {
         mm_per_pulse: MM_PER_PULSE,
         pulses: None,
     };
-    Motion::with(source, NOMINAL, 600.0, WINDOW_US)
+    Motion::with(source, NOMINAL, WINDOW_US)
 }
 
 fn camera() -> Motion {
-    let recent_mm_s = NOMINAL;
-    Motion::with(
-        Source::Camera { recent_mm_s },
-        NOMINAL,
-        600.0,
-        CAMERA_WINDOW_US,
-    )
+    Motion::with(Source::camera(NOMINAL), NOMINAL, CAMERA_WINDOW_US)
 }
 
 /// Counts every 5 ms what `travel_mm(t_us)` gives; the first doubt and when it came.
@@ -98,6 +92,27 @@ fn a_belt_whose_speed_only_the_camera_knows_is_unknown_without_it() {
 }
 
 #[test]
+fn places_become_uncertain_while_only_the_camera_knows_the_speed_and_sees_nothing() {
+    let mut motion = camera();
+    for t_us in [50_000, 100_000] {
+        motion.shift(t_us - 50_000, t_us, Some(20.0)).unwrap();
+    }
+    let error_mm = |motion: &Motion, now_us: i64| motion.error_mm(500.0, now_us, now_us + 100_000);
+    let at_first_mm = error_mm(&motion, 100_000);
+    for t_us in (150_000..2_000_000).step_by(50_000) {
+        motion.shift(t_us - 50_000, t_us, None).unwrap();
+    }
+    let later_mm = error_mm(&motion, 2_000_000);
+    // A belt of 400 mm/s may be 20 mm/s faster after a second.
+    assert!(
+        (35.0..45.0).contains(&(later_mm - at_first_mm)),
+        "{later_mm} {at_first_mm}"
+    );
+    motion.shift(1_950_000, 2_000_000, Some(20.0)).unwrap();
+    assert!(error_mm(&motion, 2_000_000) < at_first_mm + 1.0);
+}
+
+#[test]
 fn impossible_counts_are_doubted_soon() {
     let fault_us = 1_000_000;
     let stuck = |t_us: i64| steady(t_us.min(fault_us));
@@ -161,6 +176,25 @@ proptest! {
         let found_mm_s = (motion.travel_mm(3_000_000) - motion.travel_mm(2_000_000)).abs();
         let most_mm_s = 2.0 * NOISE_MM * 1e6 / CAMERA_WINDOW_US as f64;
         prop_assert!((found_mm_s - speed_mm_s).abs() < most_mm_s + 1e-6, "{found_mm_s} {speed_mm_s}");
+    }
+
+    /// A belt does not stop at once, at whatever speed it runs; nor is it at speed at once when the encoder
+    /// works again.
+    #[test]
+    fn an_encoder_that_sticks_or_comes_back_is_doubted(share in 0.3..1.4f64, stuck_us in 100_000i64..5_000_000) {
+        let mm = |t_us: i64| share * steady(t_us);
+        let (begin_us, end_us) = (1_000_000, 1_000_000 + stuck_us);
+        let stuck = |t_us: i64| mm(t_us.min(begin_us));
+        let lost = |t_us: i64| stuck(t_us) + mm(t_us.max(end_us)) - mm(end_us);
+        let mut motion = encoder();
+        let before = drive(&mut motion, 0..begin_us, mm);
+        prop_assert_eq!(before, None);
+        let (t_us, doubt) = drive(&mut motion, begin_us..end_us, stuck).unwrap();
+        prop_assert_eq!(doubt, Doubt::Implausible);
+        prop_assert!(t_us < begin_us + 50_000, "{}", t_us);
+        let (t_us, doubt) = drive(&mut motion, end_us..end_us + 1_000_000, lost).unwrap();
+        prop_assert_eq!(doubt, Doubt::Implausible);
+        prop_assert!(t_us < end_us + 50_000, "{}", t_us);
     }
 
     /// Travel never goes back further than a belt settles, and `time_us` undoes `travel_mm`.
