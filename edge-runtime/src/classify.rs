@@ -7,17 +7,17 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use image::RgbImage;
 use inference::{Classifier, Decision};
-use models::{Bundle, RgbView};
+use models::RgbView;
 use serde::Serialize;
 
+use crate::bundle::BundleArgs;
 use crate::threads::ThreadArgs;
 
 /// Classifies photos; prints one line of JSON for each.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle to classify with
-    #[arg(long, value_name = "FILE.sortline")]
-    bundle: PathBuf,
+    #[command(flatten)]
+    bundle: BundleArgs,
     #[command(flatten)]
     threads: ThreadArgs,
     /// Photos: JPEG, PNG, BMP or WebP
@@ -53,12 +53,11 @@ struct Failure {
 
 /// Classifies all photos, then fails if one could not be.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let bundle = Bundle::open(&args.bundle)
-        .with_context(|| format!("{}: not a usable bundle", args.bundle.display()))?;
+    let bundle = args.bundle.open()?;
     let mut classifier = args
         .threads
         .classifier(&bundle)
-        .with_context(|| args.bundle.display().to_string())?;
+        .with_context(|| args.bundle.name())?;
     let mut out = std::io::stdout().lock();
     let mut failed = Vec::new();
     for image in &args.images {

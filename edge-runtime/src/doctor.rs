@@ -12,7 +12,7 @@ use crate::line::Event;
 use crate::line::geometry::PixelBox;
 use crate::line::route;
 use crate::recognise::quality::Quality;
-use crate::run::{open_bundle, say};
+use crate::run::say;
 use crate::runtime::realtime;
 use crate::timing::{Histogram, Percentiles};
 use anyhow::bail;
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let board = match &args.bundle {
         None => Profile::open(&args.board)?,
         Some(bundle) => {
-            let labels = open_bundle(bundle)?.manifest.labels;
+            let labels = crate::bundle::open(bundle)?.manifest.labels;
             Profile::open_for(&args.board, &route::known(&labels))?
         }
     };

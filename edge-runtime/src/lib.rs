@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod actuate;
+mod bundle;
 mod calibrate;
 mod capture;
 mod classify;

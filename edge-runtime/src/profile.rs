@@ -2,22 +2,20 @@
 
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use inference::{Engine, LayerTime};
-use models::Bundle;
 use serde::Serialize;
 
+use crate::bundle::BundleArgs;
 use crate::threads::ThreadArgs;
 
 /// Says how long each layer of a bundle's network takes, and what computes it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The bundle to profile
-    #[arg(long, value_name = "FILE.sortline")]
-    bundle: PathBuf,
+    #[command(flatten)]
+    bundle: BundleArgs,
     #[command(flatten)]
     threads: ThreadArgs,
     /// Frames to measure; each layer's median counts
@@ -43,9 +41,8 @@ struct Layer {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let file = || args.bundle.display().to_string();
-    let bundle =
-        Bundle::open(&args.bundle).with_context(|| format!("{}: not a usable bundle", file()))?;
+    let file = || args.bundle.name();
+    let bundle = args.bundle.open()?;
     let mut classifier = args.threads.classifier(&bundle).with_context(file)?;
     let mut frames = Vec::new();
     for _ in 0..args.runs.get() {

@@ -1,6 +1,7 @@
 //! `edge-runtime run`: sorts on a real belt.
 
 use crate::actuate::Gates;
+use crate::bundle::BundleArgs;
 use crate::capture::FrameSource;
 use crate::clock::Clock;
 use crate::journal::{JournalArgs, JournaledLine};
@@ -20,7 +21,7 @@ use boards::{Destination, Profile};
 use models::Bundle;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -37,9 +38,8 @@ pub(crate) struct Args {
     /// The board profile: what is wired where
     #[arg(long, value_name = "FILE")]
     pub(crate) board: PathBuf,
-    /// The bundle that recognises the items
-    #[arg(long, value_name = "FILE")]
-    pub(crate) bundle: PathBuf,
+    #[command(flatten)]
+    pub(crate) bundle: BundleArgs,
     /// Only say which gates would be switched; open no output
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -159,7 +159,7 @@ pub(crate) struct Plan {
 
 /// Reads what the command names.
 pub(crate) fn plan(args: &Args) -> anyhow::Result<Plan> {
-    let bundle = open_bundle(&args.bundle)?;
+    let bundle = args.bundle.open()?;
     let manifest = &bundle.manifest;
     let labels = &manifest.labels;
     let board = Profile::open_for(&args.board, &route::known(labels))?;
@@ -178,16 +178,6 @@ pub(crate) fn plan(args: &Args) -> anyhow::Result<Plan> {
         board,
         bundle,
         routes,
-    })
-}
-
-/// Reads a bundle, naming the file where that fails.
-pub(crate) fn open_bundle(file: &Path) -> anyhow::Result<Bundle> {
-    Bundle::open(file).with_context(|| {
-        format!(
-            "{}: not a usable bundle (host-train export makes them)",
-            file.display()
-        )
     })
 }
 
@@ -213,7 +203,7 @@ pub(crate) fn run(args: &Args, plan: Plan, devices: Devices<'_>) -> anyhow::Resu
     let mut classifier = args
         .threads
         .classifier(&plan.bundle)
-        .with_context(|| args.bundle.display().to_string())?;
+        .with_context(|| args.bundle.name())?;
     let mut recognise = Selective::new(&mut classifier, Limits::new(plan.board.camera()));
     let journal = Mutex::new(Journal {
         categories: plan.bundle.manifest.labels.categories().to_vec(),

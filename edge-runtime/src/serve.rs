@@ -13,6 +13,7 @@ pub(crate) mod multipart;
 #[cfg(test)]
 mod tests;
 
+use crate::bundle::BundleArgs;
 use anyhow::{Context, Result};
 use http::{Limits, Request, Response};
 use inference::Classifier;
@@ -21,7 +22,6 @@ use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -46,9 +46,8 @@ const MAX_WAITING: usize = 64;
   curl --data-binary @photo.jpg http://127.0.0.1:8080/
   curl --form image=@photo.jpg http://127.0.0.1:8080/")]
 pub(crate) struct Args {
-    /// The bundle to classify with
-    #[arg(long, value_name = "FILE.sortline")]
-    bundle: PathBuf,
+    #[command(flatten)]
+    bundle: BundleArgs,
     /// Address and port to listen on
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -67,15 +66,13 @@ pub(crate) struct Args {
 
 /// Serves until SIGTERM or Ctrl-C.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let file = args.bundle.display();
-    let bundle =
-        Bundle::open(&args.bundle).with_context(|| format!("{file}: not a usable bundle"))?;
+    let bundle = args.bundle.open()?;
     let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = args.threads.unwrap_or(processors).get();
     let workers: Vec<Worker> = (0..workers)
         .map(|_| Worker::new(&bundle))
         .collect::<Result<_>>()
-        .with_context(|| file.to_string())?;
+        .with_context(|| args.bundle.name())?;
     let limits = Limits {
         body_bytes: usize::from(args.max_mb) << 20,
         request: Duration::from_secs(args.timeout.into()),

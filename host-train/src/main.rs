@@ -45,6 +45,7 @@ mod report;
 mod run;
 mod schedule;
 mod schedule_command;
+mod sign;
 mod split;
 mod squares;
 mod stats;
@@ -82,6 +83,7 @@ enum Command {
     Stats(stats::Args),
     Report(report::Args),
     Split(split::Args),
+    Sign(sign::Args),
 }
 
 fn main() -> ExitCode {
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
         Command::Stats(args) => stats::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Split(args) => split::run(&args),
+        Command::Sign(args) => sign::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

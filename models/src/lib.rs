@@ -12,12 +12,13 @@
 //! - [`labels`]: which item belongs to which category;
 //! - [`preprocess`]: from a frame to the network's input, the only place where pixels become
 //!   numbers;
-//! - [`bundle`]: the file format.
+//! - [`bundle`]: the file format; [`key`]: who signs it.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod bundle;
 pub mod graph;
+pub mod key;
 pub mod labels;
 pub mod manifest;
 pub mod passes;

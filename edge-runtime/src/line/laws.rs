@@ -4,6 +4,9 @@
 //! speed, an encoder that fails, and times in which the line's clock stands: nothing reaches it, and
 //! then everything at once.
 //!
+//! Not in these worlds: an encoder that sticks while the camera is blind. Where the belt stands at both ends of
+//! that time and runs in between, nothing tells the line.
+//!
 //! Whatever happens:
 //! - no gate fires for an item that is not in front of it, or moves one that was not meant for it;
 //! - none stays on for longer than allowed, or is switched on before its time or its gap is over;

@@ -181,7 +181,7 @@ impl Motion {
 
     /// Whether the source of the motion has gone silent.
     pub(crate) fn is_silent(&self, now_us: i64) -> bool {
-        let last_us = self.samples[self.samples.len() - 1].t_us;
+        let last_us = self.last_us();
         let longest_us = match self.source {
             Source::Fixed => return false,
             Source::Encoder { .. } => SILENCE_US,
@@ -318,17 +318,21 @@ impl Motion {
             let seconds = t_us.saturating_sub(since_us).max(0) as f64 / 1e6;
             0.5 * mm_s2 * seconds * seconds
         };
-        let changing_mm = way_mm(self.ramp_mm_s2, now_us);
         PLACE_ERROR_MM
             + match self.source {
                 Source::Fixed => 0.0,
-                Source::Encoder { .. } => changing_mm,
+                // Since the last count: when the line could not run for a while, counts are late.
+                Source::Encoder { .. } => way_mm(self.ramp_mm_s2, self.last_us().min(now_us)),
                 Source::Camera { seen_us, .. } => {
-                    changing_mm
+                    way_mm(self.ramp_mm_s2, now_us)
                         + CAMERA_ERROR_SHARE * x_mm.abs()
                         + way_mm(DRIFT_PER_S * self.nominal_mm_s, seen_us)
                 }
             }
+    }
+
+    fn last_us(&self) -> i64 {
+        self.samples[self.samples.len() - 1].t_us
     }
 
     fn push(&mut self, t_us: i64, travel_mm: f64) {

@@ -200,7 +200,7 @@ static DRAWN_10: &[u8] = include_bytes!("../../../models/bundles/drawn-10.sortli
 
 fn open_bundle(args: &Args) -> anyhow::Result<Option<Bundle>> {
     match &args.bundle {
-        Some(file) => Ok(Some(crate::run::open_bundle(file)?)),
+        Some(file) => Ok(Some(crate::bundle::open(file)?)),
         None if args.save_crops.is_some() => Ok(None),
         None if args.items == "synthetic" => {
             let shipped = Bundle::read(DRAWN_10).context("the bundle inside this program")?;

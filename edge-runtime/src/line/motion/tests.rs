@@ -113,6 +113,16 @@ fn places_become_uncertain_while_only_the_camera_knows_the_speed_and_sees_nothin
 }
 
 #[test]
+fn places_are_as_uncertain_as_the_last_count_is_old() {
+    let mut motion = encoder();
+    assert_eq!(drive(&mut motion, 0..1_000_001, steady), None);
+    let error_mm = |now_us: i64| motion.error_mm(500.0, now_us, now_us + 100_000);
+    // From 0 to 400 mm/s in 400 ms: half of 1 mm/ms² times the square of the time ahead.
+    assert!((error_mm(1_000_000) - PLACE_ERROR_MM - 5.0).abs() < 1e-9);
+    assert!((error_mm(1_100_000) - PLACE_ERROR_MM - 20.0).abs() < 1e-9);
+}
+
+#[test]
 fn impossible_counts_are_doubted_soon() {
     let fault_us = 1_000_000;
     let stuck = |t_us: i64| steady(t_us.min(fault_us));

@@ -78,7 +78,10 @@ impl World {
                 });
             }
             1 if self.trouble.stalls => self.stalled_until_us = t_us + long_us / 2,
-            2 if self.trouble.glitches && self.trouble.motion == BeltMotion::Encoder => {
+            2 if self.trouble.glitches
+                && self.trouble.motion == BeltMotion::Encoder
+                && t_us >= self.blind_until_us =>
+            {
                 let turned = (self.belt.travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
                 match self.rng.random_range(0..4) {
                     0 => self.pulse_offset += 200,
@@ -92,7 +95,7 @@ impl World {
                 let turned = (self.belt.travel_mm(t_us) / MM_PER_PULSE).floor() as i64;
                 self.pulse_offset -= turned - self.stuck_at.take().unwrap_or(turned);
             }
-            4 if self.trouble.blindness => {
+            4 if self.trouble.blindness && self.stuck_at.is_none() => {
                 self.blind_until_us = t_us + 2 * long_us;
                 if 2 * long_us > LOST_US {
                     let t_us = t_us + LOST_US;
