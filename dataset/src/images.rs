@@ -105,12 +105,12 @@ pub fn decode_bytes(content: &[u8], max_alloc_bytes: u64) -> Result<RgbImage, Im
 
 /// Whether a JPEG ends before its end marker. The decoder would fill the rest with grey and say
 /// nothing. Markers do not occur in pixel data, and thumbnails come before the last scan.
-fn is_cut_off(jpeg: &[u8]) -> bool {
-    let scan = jpeg
+pub fn is_cut_off(jpeg: &[u8]) -> bool {
+    let (scan, end) = ([0xff, 0xda], [0xff, 0xd9]);
+    let last = jpeg
         .windows(2)
-        .rposition(|marker| marker == [0xff, 0xda])
-        .unwrap_or(0);
-    !jpeg[scan..].windows(2).any(|marker| marker == [0xff, 0xd9])
+        .rfind(|marker| *marker == scan || *marker == end);
+    last != Some(&end)
 }
 
 fn from_image(error: image::ImageError) -> ImageError {

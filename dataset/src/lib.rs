@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use models::LabelSet;
 
 pub use error::{DatasetError, Fault, FaultKind};
-pub use images::{ImageError, MAX_FILE_BYTES, MAX_SIDE_PX, decode, decode_bytes};
+pub use images::{ImageError, MAX_FILE_BYTES, MAX_SIDE_PX, decode, decode_bytes, is_cut_off};
 
 /// Photos with their labels.
 #[derive(Clone, Debug)]

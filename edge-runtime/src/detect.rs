@@ -14,7 +14,8 @@ use image::RgbImage;
 use models::RgbView;
 use serde::Serialize;
 
-use crate::capture::folder::pictures;
+use crate::capture::CaptureError;
+use crate::capture::recording::{Recording, pictures};
 use crate::line::detect::{Detection, Detector, DetectorConfig};
 use crate::line::geometry::PixelBox;
 use crate::run::say;
@@ -24,23 +25,25 @@ use truth::Truth;
 /// Show recorded frames to the detector that sorts, and measure what it finds.
 ///
 /// Learns the belt from the frames themselves (or those of --learn), shown once before; then shows
-/// them again in the order of their names. With --truth, items and detections are paired one to one,
+/// them again in their order. With --truth, items and detections are paired one to one,
 /// the best first; a pair counts from an intersection over union of 0.5.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   edge-runtime detect --frames recorded/ --board boards/profiles/raspberry-pi-4.toml
+  edge-runtime detect --frames belt.y4m --mm-per-px 0.5 --save-pictures seen/
   edge-runtime detect --frames belt/ --truth belt/via_region_data.json --mm-per-px 0.45 \\
       --belt-runs vertical --belt-area 190,0,1560,1080 --min-area-mm2 4000 \\
       --shadow-share 0.8 --neck-share 0.9 --save-pictures seen/ --json seen.json")]
 pub(crate) struct Args {
-    /// Folder of frames: PNG, JPEG, BMP or WebP of one size, in the order of their names
-    #[arg(long, value_name = "DIR")]
+    /// Recorded frames of one size: a folder of PNG, JPEG, BMP or WebP, in the order of their names, or a video
+    /// (Y4M, Motion JPEG as AVI or as it is; `ffmpeg -i FILE out.y4m` makes one of any other)
+    #[arg(long, value_name = "DIR|FILE")]
     frames: PathBuf,
-    /// Polygons around the items, as the VGG Image Annotator exports them
+    /// Polygons around the items in a folder's frames, as the VGG Image Annotator exports them
     #[arg(long, value_name = "FILE.json")]
     truth: Option<PathBuf>,
     /// Learn the belt from these frames instead
-    #[arg(long, value_name = "DIR", conflicts_with = "no_learn")]
+    #[arg(long, value_name = "DIR|FILE", conflicts_with = "no_learn")]
     learn: Option<PathBuf>,
     /// Start as the line does, knowing nothing: the first frames find nothing
     #[arg(long)]
@@ -124,23 +127,25 @@ struct Report {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let files = pictures(&args.frames)?;
-    let names = files.iter().map(|f| file_name(f)).collect();
-    let truth = args.truth.as_deref().map(|path| Truth::open(path, &names));
+    let mut recording = Recording::open(&args.frames)?;
+    let truth = args
+        .truth
+        .as_deref()
+        .map(|path| truth_of(&args.frames, path));
     let truth = truth.transpose()?;
     if let Some(folder) = &args.save_pictures {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot make this folder", folder.display()))?;
     }
-    let mut viewer = Viewer::new(args, &files[0])?;
-    match &args.learn {
-        _ if args.no_learn => {}
-        None => viewer.learn(&files)?,
-        Some(folder) => viewer.learn(&pictures(folder)?)?,
+    let mut viewer = Viewer::new(args, recording.size())?;
+    if !args.no_learn {
+        viewer.learn(args.learn.as_ref().unwrap_or(&args.frames))?;
     }
-    let mut frames = Vec::with_capacity(files.len());
-    for file in &files {
-        frames.push(viewer.measure(file, truth.as_ref(), args.save_pictures.as_deref())?);
+    let mut frames = Vec::new();
+    let mut image = RgbImage::default();
+    while let Some(number) = next(&mut recording, &mut image)? {
+        let name = recording.picture_name(number);
+        frames.push(viewer.measure(name, &mut image, args, truth.as_ref())?);
     }
     let mut total = truth.is_some().then(Score::default);
     for score in frames.iter().filter_map(|f| f.score) {
@@ -174,8 +179,7 @@ struct Viewer {
 }
 
 impl Viewer {
-    fn new(args: &Args, first: &Path) -> Result<Self> {
-        let size = decode(first)?.dimensions();
+    fn new(args: &Args, size: (u32, u32)) -> Result<Self> {
         if let Some(area) = args.belt_area {
             ensure!(
                 area.x1 <= size.0 && area.y1 <= size.1,
@@ -191,9 +195,17 @@ impl Viewer {
         })
     }
 
-    fn learn(&mut self, files: &[PathBuf]) -> Result<()> {
-        for file in files {
-            let image = self.load(file)?;
+    fn learn(&mut self, frames: &Path) -> Result<()> {
+        let mut recording = Recording::open(frames)?;
+        ensure!(
+            recording.size() == self.size,
+            "{}: is not of the size of the frames, which is {}x{}",
+            frames.display(),
+            self.size.0,
+            self.size.1
+        );
+        let mut image = RgbImage::default();
+        while next(&mut recording, &mut image)?.is_some() {
             self.detect(&image)?;
         }
         Ok(())
@@ -201,19 +213,18 @@ impl Viewer {
 
     fn measure(
         &mut self,
-        file: &Path,
+        name: String,
+        image: &mut RgbImage,
+        args: &Args,
         truth: Option<&Truth>,
-        pictures: Option<&Path>,
     ) -> Result<FrameReport> {
-        let mut image = self.load(file)?;
-        let name = file_name(file);
-        let bytes = std::fs::metadata(file)?.len();
-        let items = truth.map(|t| t.items(&name, bytes)).transpose()?;
-        let ms = self.detect(&image)?;
+        let bytes = || std::fs::metadata(args.frames.join(&name)).map(|file| file.len());
+        let items = truth.map(|t| t.items(&name, bytes()?)).transpose()?;
+        let ms = self.detect(image)?;
         let at_pixel = |x, y| self.detector.at_pixel(x, y);
         let score = items.map(|items| score::score(items, &self.found, self.size, at_pixel));
-        if let Some(folder) = pictures {
-            picture::draw(&mut image, &self.found, items.unwrap_or_default(), at_pixel);
+        if let Some(folder) = &args.save_pictures {
+            picture::draw(image, &self.found, items.unwrap_or_default(), at_pixel);
             let target = folder.join(&name);
             image
                 .save(&target)
@@ -228,20 +239,6 @@ impl Viewer {
         })
     }
 
-    fn load(&self, file: &Path) -> Result<RgbImage> {
-        let image = decode(file)?;
-        let (width, height) = image.dimensions();
-        ensure!(
-            image.dimensions() == self.size,
-            "{}: is {width}x{height}, and the frames before are {}x{}; one camera's frames have one \
-             size",
-            file.display(),
-            self.size.0,
-            self.size.1
-        );
-        Ok(image)
-    }
-
     /// Milliseconds that the detector took.
     fn detect(&mut self, image: &RgbImage) -> Result<f64> {
         let view = RgbView::new(image, image.width(), image.height())?;
@@ -251,13 +248,25 @@ impl Viewer {
     }
 }
 
-fn file_name(file: &Path) -> String {
-    let name = file.file_name().unwrap_or(file.as_os_str());
-    name.to_string_lossy().into_owned()
+/// The next picture's number; `None` after the last.
+fn next(recording: &mut Recording, image: &mut RgbImage) -> Result<Option<u64>, CaptureError> {
+    match recording.next(image) {
+        Ok(number) => Ok(Some(number)),
+        Err(CaptureError::Finished) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-fn decode(file: &Path) -> Result<RgbImage> {
-    dataset::decode(file).with_context(|| file.display().to_string())
+/// The annotations of the pictures in a folder.
+fn truth_of(frames: &Path, truth: &Path) -> Result<Truth> {
+    ensure!(
+        frames.is_dir(),
+        "{}: --truth needs a folder of pictures, of whose files it has the names",
+        frames.display()
+    );
+    let files = pictures(frames).map_err(anyhow::Error::msg)?;
+    let name = |file: &PathBuf| Some(file.file_name()?.to_string_lossy().into_owned());
+    Truth::open(truth, &files.iter().filter_map(name).collect())
 }
 
 fn config(args: &Args, size: (u32, u32)) -> Result<DetectorConfig> {

@@ -2,6 +2,7 @@
 //! or an error.
 
 use crate::capture::convert::{Pixels, to_rgb};
+use crate::capture::recording::Recording;
 use crate::journal;
 use crate::serve::{http, multipart};
 
@@ -52,6 +53,19 @@ pub fn picture(bytes: &[u8]) {
     assert!(!taken || data.len() >= pixels.picture_bytes(stride, (width, height)));
 }
 
+/// As a video: its pictures are of one size, and their numbers rise.
+pub fn video(bytes: &[u8]) {
+    let Ok(mut recording) = Recording::of_bytes(bytes.to_vec()) else {
+        return;
+    };
+    let (mut image, mut last) = (image::RgbImage::default(), None);
+    while let Ok(number) = recording.next(&mut image) {
+        assert_eq!(image.dimensions(), recording.size());
+        assert!(last.is_none_or(|last| last < number));
+        last = Some(number);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +79,7 @@ mod tests {
             http_head(&bytes);
             form(&bytes);
             picture(&bytes);
+            video(&bytes);
         }
 
         #[test]

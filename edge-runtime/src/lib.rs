@@ -39,8 +39,8 @@ use actuate::open::{Outputs, outputs};
 use actuate::recorded::RecordedPin;
 use anyhow::bail;
 use boards::{Profile, SIMULATED};
-use capture::folder::FolderSource;
 use capture::reopening::Reopening;
+use capture::replay::Replay;
 use capture::v4l2::V4l2Camera;
 use capture::{CaptureError, FrameSource};
 use clap::Parser;
@@ -139,16 +139,17 @@ fn run_on_board(args: &run::Args) -> anyhow::Result<()> {
 
 fn open_camera(board: &Profile, args: &run::Args) -> Result<Box<dyn FrameSource>, CaptureError> {
     let clock = Clock::Monotonic;
-    if let Some(folder) = &args.frames {
-        let source = FolderSource::open(folder, board.camera().rate_hz, clock)?;
-        return Ok(Box::new(source));
+    let camera = board.camera();
+    if let Some(path) = &args.frames {
+        let size = (camera.width_px, camera.height_px);
+        return Ok(Box::new(Replay::open(path, size, camera.rate_hz, clock)?));
     }
-    if board.camera().device == SIMULATED {
+    if camera.device == SIMULATED {
         let message = "the board's camera is the simulated one: use `edge-runtime simulate`, or name a \
              device under [camera] in the board file";
         return Err(CaptureError::Failed(message.to_owned()));
     }
-    let (camera, on) = (board.camera().clone(), clock.clone());
+    let (camera, on) = (camera.clone(), clock.clone());
     let open = move || -> Result<Box<dyn FrameSource>, CaptureError> {
         Ok(Box::new(V4l2Camera::open(&camera, on.clone())?))
     };

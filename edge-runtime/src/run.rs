@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
   edge-runtime run --board boards/profiles/raspberry-pi-4.toml --bundle garbage.sortline
   edge-runtime run --board my.toml --bundle garbage.sortline --dry-run
   edge-runtime run --board my.toml --bundle garbage.sortline --dry-run --frames pictures/
+  edge-runtime run --board my.toml --bundle garbage.sortline --dry-run --frames belt.y4m
   edge-runtime run --board my.toml --bundle garbage.sortline --journal journal/ --journal-mb 1000")]
 pub(crate) struct Args {
     /// The board profile: what is wired where
@@ -43,8 +44,9 @@ pub(crate) struct Args {
     /// Only say which gates would be switched; open no output
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Take the frames from the pictures in this folder instead of the camera
-    #[arg(long, value_name = "DIR", requires = "dry_run")]
+    /// Take the frames from a recording instead of the camera: a folder of pictures, or a video (Y4M, Motion JPEG
+    /// as AVI or as it is; `ffmpeg -i FILE out.y4m` makes one of any other)
+    #[arg(long, value_name = "DIR|FILE", requires = "dry_run")]
     pub(crate) frames: Option<PathBuf>,
     /// Restart the machine when the program hangs: its watchdog, as /dev/watchdog
     #[arg(long, value_name = "DEVICE")]

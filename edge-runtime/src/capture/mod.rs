@@ -1,11 +1,16 @@
 //! Where frames come from.
 
 pub(crate) mod cameras;
+mod colour;
 mod controls;
 pub(crate) mod convert;
-pub(crate) mod folder;
+mod jpeg;
 pub(crate) mod rate;
+pub(crate) mod recording;
+#[cfg(test)]
+mod reference_tests;
 pub(crate) mod reopening;
+pub(crate) mod replay;
 pub(crate) mod simulated;
 pub(crate) mod v4l2;
 

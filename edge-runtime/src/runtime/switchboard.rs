@@ -255,3 +255,6 @@ impl Drop for SafeOff<'_> {
         let _ = self.0.all_off();
     }
 }
+
+#[cfg(test)]
+mod laws;
