@@ -47,7 +47,12 @@ impl Writer<'_> {
             None => {
                 let values = &weight.data;
                 inputs.push(self.floats(&weight_name, &shape, values));
-                if has_bias {
+                if input.is_some() {
+                    let bias = self.weights.get(&bias_name).filter(|_| has_bias);
+                    let zeros = vec![0.0; shape[0]];
+                    let bias = bias.map_or(&zeros, |bias| &bias.data);
+                    inputs.push(self.exact_bias(name, bias));
+                } else if has_bias {
                     inputs.push(self.constant(&bias_name));
                 }
             }
@@ -89,6 +94,21 @@ impl Writer<'_> {
             ));
         }
         values
+    }
+
+    /// The bias of a layer that stays f32 between 8-bit tensors, to the bit, but as integers: ONNX Runtime
+    /// takes 8-bit weights of its own making, with one scale for all channels, where both weight and
+    /// bias of such a layer are f32 constants.
+    fn exact_bias(&mut self, layer: &str, bias: &[f32]) -> String {
+        let (codes, scales): (Vec<i32>, Vec<f32>) = bias.iter().map(|&x| mantissa(x)).unzip();
+        let channels = bias.len();
+        let bytes = codes.iter().flat_map(|n| n.to_le_bytes()).collect();
+        self.integer_constant(
+            &format!("{layer}.bias"),
+            (&[channels], DataType::Int32, bytes),
+            &scales,
+            vec![0; 4 * channels],
+        )
     }
 
     /// A constant stored as integers with a scale per channel; `zeros`: the bytes of the zero points.
@@ -224,5 +244,34 @@ impl Writer<'_> {
         );
         let output = output_name(self.graph, index);
         self.push("Add", &name, vec![scaled, bias], output, vec![]);
+    }
+}
+
+/// An integer and a power of two whose product is `x`.
+fn mantissa(x: f32) -> (i32, f32) {
+    let unit = (x.abs().log2().floor() - 23.0).max(-126.0).exp2();
+    ((x / unit) as i32, unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mantissa;
+
+    #[test]
+    fn a_bias_as_integers_is_the_same_to_the_bit() {
+        for x in [
+            0.0,
+            1.0,
+            -1.0,
+            0.1,
+            -3.25e-7,
+            16_777_215.0,
+            1.999_999_9,
+            -6.0e20,
+        ] {
+            let (code, unit) = mantissa(x);
+            assert_eq!(code as f32 * unit, x, "{code} {unit}");
+            assert!(code.abs() <= 1 << 24);
+        }
     }
 }
