@@ -4,7 +4,7 @@
 //! What a region is made of, and what of a graph becomes one, [`quantized`](crate::quantized) and
 //! [`float`](crate::float) say; here is what both need.
 
-pub(crate) mod constants;
+pub(crate) mod attributes;
 pub(crate) mod memory;
 pub(crate) mod nodes;
 mod op;
@@ -98,9 +98,6 @@ pub(crate) fn put<R: Region>(graph: &mut GraphProto, keep: &Keep, regions: &[R])
             .next()
             .is_some_and(|index| keep.nodes.contains(&index))
     });
-    graph
-        .initializer
-        .retain(|tensor| keep.values.contains(&tensor.name));
     graph.node.extend(regions.iter().map(|region| NodeProto {
         op_type: R::OPERATOR.to_owned(),
         name: region.name().to_owned(),

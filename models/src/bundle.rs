@@ -32,6 +32,7 @@ mod file;
 
 use std::path::Path;
 
+use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer};
 pub use ed25519_dalek::{SigningKey, VerifyingKey};
 use thiserror::Error;
@@ -61,8 +62,8 @@ const SIGNATURE: u32 = 3;
 pub struct Bundle {
     /// What the network is.
     pub manifest: Manifest,
-    /// The network itself, as an ONNX model.
-    pub onnx: Vec<u8>,
+    /// The network itself, as an ONNX model: of a bundle that was opened, a part of the file's bytes.
+    pub onnx: Bytes,
     /// Who vouches for it; see [`Bundle::sign`] and [`Bundle::verify`].
     pub signature: Option<BundleSignature>,
 }
@@ -143,10 +144,10 @@ pub enum BundleError {
 
 impl Bundle {
     /// A bundle without signature. [`Bundle::write`] checks it.
-    pub fn new(manifest: Manifest, onnx: Vec<u8>) -> Bundle {
+    pub fn new(manifest: Manifest, onnx: impl Into<Bytes>) -> Bundle {
         Bundle {
             manifest,
-            onnx,
+            onnx: onnx.into(),
             signature: None,
         }
     }
@@ -154,6 +155,11 @@ impl Bundle {
     /// Reads a bundle from the bytes of a file. The signature, if there is one, is not checked:
     /// see [`Bundle::verify`].
     pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
+        Bundle::of(&Bytes::copy_from_slice(bytes))
+    }
+
+    /// The network stays where it is in `bytes`.
+    fn of(bytes: &Bytes) -> Result<Bundle, BundleError> {
         let sections = Sections::parse(bytes)?;
         let manifest: Manifest = match postcard::take_from_bytes(sections.manifest) {
             Ok((manifest, [])) => manifest,
@@ -166,7 +172,7 @@ impl Bundle {
             .map(|(key, signature)| BundleSignature { key, signature });
         let bundle = Bundle {
             manifest,
-            onnx: sections.network.to_vec(),
+            onnx: bytes.slice_ref(sections.network),
             signature,
         };
         if bundle.encode_manifest()? != sections.manifest {
@@ -227,7 +233,7 @@ impl Bundle {
 
     /// Reads a bundle file. Errors do not name the file: the caller knows it.
     pub fn open(path: impl AsRef<Path>) -> Result<Bundle, BundleError> {
-        Bundle::read(&file::read(path.as_ref())?)
+        Bundle::of(&file::read(path.as_ref())?.into())
     }
 
     /// Writes a bundle file so that, whenever the program or the machine stops, either the file

@@ -89,14 +89,12 @@ impl Region {
         let norm = self.steps.remove(index);
         let before = &mut self.steps[maker];
         if let (StepOp::Conv(norm), StepOp::Conv(conv)) = (&norm.op, &mut before.op) {
-            let depth = conv.weights.len() / conv.bias.len();
-            let channels = conv.weights.chunks_exact_mut(depth).zip(&mut conv.bias);
-            for ((weights, bias), (factor, sum)) in
-                channels.zip(norm.weights.iter().zip(&norm.bias))
-            {
-                weights.iter_mut().for_each(|weight| *weight *= factor);
+            let mut factors = Vec::new();
+            norm.order(&mut factors);
+            for (bias, (factor, sum)) in conv.bias.iter_mut().zip(factors.iter().zip(&norm.bias)) {
                 *bias = *bias * factor + sum;
             }
+            conv.factors.push(factors);
         }
         before.output = norm.output;
         before.activation = norm.activation;

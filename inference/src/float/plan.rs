@@ -74,9 +74,9 @@ impl Plan {
         });
         let leaving: Vec<usize> = region.outputs.iter().map(|(tensor, _)| *tensor).collect();
         let places = Places::new(&lens, &uses.collect::<Vec<_>>(), &leaving);
-        let mut steps = Vec::new();
+        let (mut steps, mut ordered) = (Vec::new(), Vec::new());
         for step in &region.steps {
-            let Some(layer) = layer(step, &shapes, isa) else {
+            let Some(layer) = layer(step, &shapes, isa, &mut ordered) else {
                 continue;
             };
             let inputs = step.inputs.iter().map(|tensor| places.values(*tensor));
@@ -174,7 +174,7 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
                 (shape.image, shape.flat)
             }
             StepOp::Conv(conv) if !first.flat => {
-                if conv.weights.len() != conv.weights_for(first) {
+                if conv.weights.len::<4>() != conv.weights_for(first) {
                     return Err(wrong());
                 }
                 let window = conv.window.over(first.image);
@@ -182,7 +182,7 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
                 (image.map_err(|source| kernel(step, source))?, false)
             }
             StepOp::Dense(dense)
-                if first.flat && dense.weights.len() == dense.weights_for(first) =>
+                if first.flat && dense.weights.len::<4>() == dense.weights_for(first) =>
             {
                 let mut image = first.image;
                 image.channels = dense.bias.len();
@@ -233,6 +233,17 @@ impl ConvStep {
         rows * columns * depth * self.bias.len()
     }
 
+    /// Replaces what is in `ordered` by the weights as kernels take them.
+    pub(super) fn order(&self, ordered: &mut Vec<f32>) {
+        self.weights.order(f32::from_le_bytes, ordered);
+        let depth = ordered.len() / self.bias.len().max(1);
+        for factors in &self.factors {
+            for (weights, factor) in ordered.chunks_exact_mut(depth.max(1)).zip(factors) {
+                weights.iter_mut().for_each(|weight| *weight *= factor);
+            }
+        }
+    }
+
     /// Whether it is a factor and a sum for each channel.
     pub(super) fn is_norm(&self) -> bool {
         let pads = matches!(self.window.padding, region::Padding::Explicit([0, 0, 0, 0]));
@@ -240,8 +251,13 @@ impl ConvStep {
     }
 }
 
-/// The layer of a step that computes something.
-fn layer(step: &Step, shapes: &[Shape], isa: Isa) -> Option<Result<Layer, KernelError>> {
+/// The layer of a step that computes something; `ordered` is memory for weights.
+fn layer(
+    step: &Step,
+    shapes: &[Shape],
+    isa: Isa,
+    ordered: &mut Vec<f32>,
+) -> Option<Result<Layer, KernelError>> {
     let shape = |index: usize| shapes[step.inputs[index]];
     let activation = step.activation;
     Some(match &step.op {
@@ -251,7 +267,9 @@ fn layer(step: &Step, shapes: &[Shape], isa: Isa) -> Option<Result<Layer, Kernel
         }),
         StepOp::Conv(conv) | StepOp::Dense(conv) => {
             let image = shape(0).image;
-            let (window, ConvStep { weights, bias, .. }) = (conv.window.over(image), conv);
+            let (window, bias) = (conv.window.over(image), &conv.bias);
+            conv.order(ordered);
+            let weights = ordered.as_slice();
             if conv.depthwise {
                 Depthwise::new(isa, image, window, weights, bias, activation).map(Layer::Depthwise)
             } else {

@@ -81,8 +81,9 @@ impl Plan {
             .steps
             .iter()
             .filter(|step| !places.is_alias(step.output));
+        let mut ordered = Vec::new();
         let steps = steps.map(|step| {
-            let layer = layer(region, step, &shapes, isa)?;
+            let layer = layer(region, step, &shapes, isa, &mut ordered)?;
             let inputs = step
                 .inputs
                 .iter()
@@ -194,7 +195,7 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
                 let taps = conv.window.kernel[0] * conv.window.kernel[1];
                 let depth = first.image.channels / conv.groups;
                 if depth * conv.groups != first.image.channels
-                    || conv.weights.len() != channels * taps * depth
+                    || conv.weights.len::<1>() != channels * taps * depth
                 {
                     return Err(wrong());
                 }
@@ -239,7 +240,14 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
     Ok(shapes)
 }
 
-fn layer(region: &Region, step: &Step, shapes: &[Shape], isa: Isa) -> Result<Layer, PlanError> {
+/// `ordered` is memory for weights.
+fn layer(
+    region: &Region,
+    step: &Step,
+    shapes: &[Shape],
+    isa: Isa,
+    ordered: &mut Vec<i8>,
+) -> Result<Layer, PlanError> {
     let of = |index: usize| region.tensors[step.inputs[index]];
     let image = |index: usize| shapes[step.inputs[index]].image;
     let output = region.tensors[step.output];
@@ -251,7 +259,10 @@ fn layer(region: &Region, step: &Step, shapes: &[Shape], isa: Isa) -> Result<Lay
             quantization: output,
         }),
         StepOp::Conv(conv) | StepOp::Dense(conv) => {
-            convolution(conv, image(0), of(0), output, range, isa)
+            let flip = if conv.signed { 0 } else { 0x80 };
+            conv.weights
+                .order(|[byte]| (byte ^ flip).cast_signed(), ordered);
+            convolution(conv, ordered, image(0), of(0), output, range, isa)
         }
         StepOp::Add => Add::new(isa, [of(0), of(1)], output.scale, range).map(Layer::Add),
         StepOp::Mul => Mul::new(isa, [of(0), of(1)], output.scale, range).map(Layer::Mul),
@@ -273,6 +284,7 @@ fn layer(region: &Region, step: &Step, shapes: &[Shape], isa: Isa) -> Result<Lay
 
 fn convolution(
     conv: &ConvStep,
+    weights: &[i8],
     image: Image,
     input: Quantization,
     output: Quantization,
@@ -306,7 +318,7 @@ fn convolution(
         range,
     };
     let window = conv.window.over(image);
-    let (zero_point, weights) = (input.zero_point, &conv.weights);
+    let zero_point = input.zero_point;
     if conv.groups == 1 {
         Conv::new(isa, image, window, zero_point, weights, &requantize).map(Layer::Conv)
     } else if conv.groups == image.channels && conv.groups == requantize.bias.len() {
