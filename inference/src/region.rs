@@ -20,7 +20,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 
 use crate::profile::Engine;
 
-pub(crate) use op::{attach, times};
+pub(crate) use op::{are_all, attach, times};
 pub(crate) use schedule::{Ready, Schedule};
 pub(crate) use shape::{Padding, Shape, WindowStep};
 

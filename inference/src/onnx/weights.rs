@@ -89,12 +89,21 @@ mod tests {
     #[test]
     fn weights_come_as_kernels_take_them() {
         // Two output channels of two inputs and three places.
-        let order = Order::Places { depth: 2, places: 3 };
+        let order = Order::Places {
+            depth: 2,
+            places: 3,
+        };
         let found = ordered(&[0, 1, 2, 10, 11, 12, 50, 51, 52, 60, 61, 62], order);
         assert_eq!(found, [0, 10, 1, 11, 2, 12, 50, 60, 51, 61, 52, 62]);
-        let order = Order::Places { depth: 3, places: 1 };
+        let order = Order::Places {
+            depth: 3,
+            places: 1,
+        };
         assert_eq!(ordered(&[1, 2, 3, 4, 5, 6], order), [1, 2, 3, 4, 5, 6]);
         let order = Order::InputFirst { outputs: 2 };
-        assert_eq!(ordered(&[1, 11, 2, 12, 3, 13], order), [1, 2, 3, 11, 12, 13]);
+        assert_eq!(
+            ordered(&[1, 11, 2, 12, 3, 13], order),
+            [1, 2, 3, 11, 12, 13]
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! The operators that have an 8-bit form, as ONNX describes them.
 
+use bytes::Bytes;
 use kernels::{
     Isa, Mul, PoolKind, Quantization, Range, Table, Workers, dequantize_one, quantize_one,
 };
-use bytes::Bytes;
 use tract_onnx::pb::NodeProto;
 
 use crate::onnx::{Order, Weights};
