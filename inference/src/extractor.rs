@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use models::Blob;
 use tract_onnx::prelude::*;
 
 use crate::quiet::quietly;
@@ -26,7 +26,7 @@ impl Extractor {
     /// # Errors
     /// The network is no such ONNX, or cannot be run.
     pub fn new(
-        onnx: impl Into<Bytes>,
+        onnx: impl Into<Blob>,
         size: usize,
         width: usize,
     ) -> Result<Extractor, InferenceError> {

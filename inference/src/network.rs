@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use models::Blob;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
@@ -63,7 +63,7 @@ const OPERATORS: [&str; 35] = [
 
 /// A network for one frame: f32 `[1, 3, size, size]` to f32 `[1, classes]`.
 pub(crate) fn load(
-    onnx: &Bytes,
+    onnx: &Blob,
     size: usize,
     classes: usize,
     threads: usize,
@@ -90,7 +90,7 @@ fn executor(threads: usize) -> Result<Executor, InferenceError> {
 }
 
 fn build(
-    onnx: &Bytes,
+    onnx: &Blob,
     size: usize,
     classes: usize,
     threads: usize,
@@ -118,7 +118,8 @@ fn in_tract(
     network: &Onnx,
 ) -> Result<InferenceModel, InferenceError> {
     if let Some(graph) = &mut proto.graph {
-        network.constants.give(graph);
+        let given = network.constants.give(graph);
+        given.map_err(|error| InferenceError::Network(error.to_string()))?;
     }
     reader.model_for_proto_model(&proto).map_err(refused)
 }

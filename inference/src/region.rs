@@ -31,6 +31,8 @@ pub(crate) enum PlanError {
     Kernel { step: String, source: KernelError },
     #[error("{step}: its input has another shape than it takes")]
     Shape { step: String },
+    #[error("{step}: its weights cannot be read: {why}")]
+    Weights { step: String, why: String },
 }
 
 /// Operators that pass each other tensors, no shapes known yet.

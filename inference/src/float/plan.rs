@@ -1,5 +1,6 @@
 //! A region packed for the shapes of its inputs: layers, and the memory that they share.
 
+use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use kernels::float::{
 };
 use kernels::{Isa, KernelError, Workers};
 
+use crate::onnx::Room;
 use crate::profile::Engine;
 use crate::region::memory::{Places, Use};
 use crate::region::{self, PlanError, Ready, Schedule, Shape};
@@ -74,15 +76,15 @@ impl Plan {
         });
         let leaving: Vec<usize> = region.outputs.iter().map(|(tensor, _)| *tensor).collect();
         let places = Places::new(&lens, &uses.collect::<Vec<_>>(), &leaving);
-        let (mut steps, mut ordered) = (Vec::new(), Vec::new());
+        let (mut steps, mut room) = (Vec::new(), Room::default());
         for step in &region.steps {
-            let Some(layer) = layer(step, &shapes, isa, &mut ordered) else {
+            let Some(layer) = layer(step, &shapes, isa, &mut room) else {
                 continue;
             };
             let inputs = step.inputs.iter().map(|tensor| places.values(*tensor));
             steps.push(Ready {
                 name: step.name.clone(),
-                layer: layer.map_err(|source| kernel(step, source))?,
+                layer: layer?,
                 inputs: inputs.collect(),
                 output: places.values(step.output),
             });
@@ -233,15 +235,16 @@ impl ConvStep {
         rows * columns * depth * self.bias.len()
     }
 
-    /// Replaces what is in `ordered` by the weights as kernels take them.
-    pub(super) fn order(&self, ordered: &mut Vec<f32>) {
-        self.weights.order(f32::from_le_bytes, ordered);
+    /// The weights as kernels take them.
+    pub(super) fn read<'a>(&self, room: &'a mut Room<f32>) -> io::Result<&'a [f32]> {
+        let ordered = self.weights.read(f32::from_le_bytes, room)?;
         let depth = ordered.len() / self.bias.len().max(1);
         for factors in &self.factors {
             for (weights, factor) in ordered.chunks_exact_mut(depth.max(1)).zip(factors) {
                 weights.iter_mut().for_each(|weight| *weight *= factor);
             }
         }
+        Ok(ordered)
     }
 
     /// Whether it is a factor and a sum for each channel.
@@ -251,16 +254,16 @@ impl ConvStep {
     }
 }
 
-/// The layer of a step that computes something; `ordered` is memory for weights.
+/// The layer of a step that computes something; `room` is for weights.
 fn layer(
     step: &Step,
     shapes: &[Shape],
     isa: Isa,
-    ordered: &mut Vec<f32>,
-) -> Option<Result<Layer, KernelError>> {
+    room: &mut Room<f32>,
+) -> Option<Result<Layer, PlanError>> {
     let shape = |index: usize| shapes[step.inputs[index]];
     let activation = step.activation;
-    Some(match &step.op {
+    let layer = match &step.op {
         StepOp::Enter(input) => Ok(Layer::Enter {
             input: *input,
             channels: shapes[step.output].image.channels,
@@ -268,8 +271,15 @@ fn layer(
         StepOp::Conv(conv) | StepOp::Dense(conv) => {
             let image = shape(0).image;
             let (window, bias) = (conv.window.over(image), &conv.bias);
-            conv.order(ordered);
-            let weights = ordered.as_slice();
+            let weights = match conv.read(room) {
+                Ok(weights) => weights,
+                Err(error) => {
+                    return Some(Err(PlanError::Weights {
+                        step: step.name.clone(),
+                        why: error.to_string(),
+                    }));
+                }
+            };
             if conv.depthwise {
                 Depthwise::new(isa, image, window, weights, bias, activation).map(Layer::Depthwise)
             } else {
@@ -295,5 +305,6 @@ fn layer(
             Pool::new(isa, *kind, image, window.over(image)).map(Layer::Pool)
         }
         StepOp::Flatten { .. } | StepOp::Same => return None,
-    })
+    };
+    Some(layer.map_err(|source| kernel(step, source)))
 }

@@ -1,8 +1,9 @@
 //! The constants of an ONNX graph.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 
-use bytes::Bytes;
+use models::Blob;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, TensorProto};
 
@@ -15,7 +16,7 @@ pub(crate) struct Constants(HashMap<String, Constant>);
 pub(crate) struct Constant {
     /// Without those bytes.
     tensor: TensorProto,
-    bytes: Bytes,
+    bytes: Blob,
 }
 
 /// A type of values.
@@ -76,18 +77,22 @@ impl Constants {
     }
 
     /// Puts the constants that a graph uses into it.
-    pub(crate) fn give(&self, graph: &mut GraphProto) {
+    pub(crate) fn give(&self, graph: &mut GraphProto) -> io::Result<()> {
         let used = graph.node.iter().flat_map(|node| &node.input);
         let used = used.chain(graph.output.iter().map(|output| &output.name));
         let used: HashSet<&String> = used.collect();
-        let used = used.into_iter().filter_map(|name| {
-            let tensor = self.get(name)?.tensor();
-            Some(TensorProto {
+        let used = used
+            .into_iter()
+            .filter_map(|name| Some((name, self.get(name)?)));
+        let tensors = used.map(|(name, constant)| {
+            Ok(TensorProto {
                 name: name.clone(),
-                ..tensor
+                raw_data: constant.bytes.bytes()?,
+                ..constant.tensor.clone()
             })
         });
-        graph.initializer = used.collect();
+        graph.initializer = tensors.collect::<io::Result<_>>()?;
+        Ok(())
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Constant> {
@@ -123,21 +128,13 @@ impl Constants {
 }
 
 impl Constant {
-    pub(super) fn new(tensor: TensorProto, bytes: Bytes) -> Constant {
+    pub(super) fn new(tensor: TensorProto, bytes: Blob) -> Constant {
         Constant { tensor, bytes }
     }
 
     fn whole(mut tensor: TensorProto) -> Constant {
-        let bytes = Bytes::from(std::mem::take(&mut tensor.raw_data));
-        Constant::new(tensor, bytes)
-    }
-
-    /// With its values.
-    fn tensor(&self) -> TensorProto {
-        TensorProto {
-            raw_data: self.bytes.to_vec(),
-            ..self.tensor.clone()
-        }
+        let bytes = std::mem::take(&mut tensor.raw_data);
+        Constant::new(tensor, bytes.into())
     }
 
     pub(crate) fn dims(&self) -> Option<Vec<usize>> {
@@ -146,13 +143,14 @@ impl Constant {
     }
 
     /// The bytes of all values, if they are of that type and as many as the dimensions say.
-    pub(crate) fn stored<T: Value>(&self) -> Option<Bytes> {
+    pub(crate) fn stored<T: Value>(&self) -> Option<Blob> {
         if self.tensor.data_type != T::TYPE as i32 {
             return None;
         }
         let bytes = if self.bytes.is_empty() {
             let listed = T::listed(&self.tensor).into_iter().map(T::bytes);
-            listed.flat_map(|bytes| bytes.as_ref().to_vec()).collect()
+            let bytes: Vec<u8> = listed.flat_map(|bytes| bytes.as_ref().to_vec()).collect();
+            bytes.into()
         } else {
             self.bytes.clone()
         };
@@ -165,7 +163,7 @@ impl Constant {
 
     /// All values, if they are of that type.
     pub(crate) fn values<T: Value>(&self) -> Option<Vec<T>> {
-        let bytes = self.stored::<T>()?;
+        let bytes = self.stored::<T>()?.bytes().ok()?;
         let values = bytes.chunks_exact(size_of::<T>());
         values
             .map(|bytes| Some(T::of(T::Bytes::try_from(bytes).ok()?)))

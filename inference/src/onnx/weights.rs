@@ -1,11 +1,13 @@
 //! Weights before they are packed.
 
-use bytes::Bytes;
+use std::io;
+
+use models::Blob;
 
 /// The weights of a layer, where the file has them.
 #[derive(Clone, Debug)]
 pub(crate) struct Weights {
-    bytes: Bytes,
+    bytes: Blob,
     order: Order,
 }
 
@@ -16,6 +18,16 @@ pub(crate) enum Order {
     Places { depth: usize, places: usize },
     /// Input channel and output channel, of which there are so many.
     InputFirst { outputs: usize },
+}
+
+/// Bytes that are read at a time, unless rows and columns need more.
+const PART: usize = 64 << 10;
+
+/// Memory for the weights of one layer at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Room<T> {
+    stored: Vec<u8>,
+    ordered: Vec<T>,
 }
 
 impl Order {
@@ -31,15 +43,16 @@ impl Order {
 }
 
 impl Weights {
-    pub(crate) fn new(bytes: Bytes, order: Order) -> Weights {
+    pub(crate) fn new(bytes: Blob, order: Order) -> Weights {
         Weights { bytes, order }
     }
 
     /// One of f32 for each channel.
     pub(crate) fn of_channels(values: &[f32]) -> Weights {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-        let (bytes, depth, places) = (bytes.collect(), 1, 1);
-        Weights::new(bytes, Order::Places { depth, places })
+        let bytes: Vec<u8> = bytes.collect();
+        let (depth, places) = (1, 1);
+        Weights::new(bytes.into(), Order::Places { depth, places })
     }
 
     /// How many there are, of `SIZE` bytes each.
@@ -47,32 +60,43 @@ impl Weights {
         self.bytes.len() / SIZE
     }
 
-    /// Replaces what is in `ordered` by the weights in the order in which kernels take them.
-    pub(crate) fn order<T: Copy + Default, const SIZE: usize>(
+    /// Reads the weights in the order in which kernels take them.
+    pub(crate) fn read<'a, T: Copy + Default, const SIZE: usize>(
         &self,
         value: impl Fn([u8; SIZE]) -> T,
-        ordered: &mut Vec<T>,
-    ) {
-        let (stored, _) = self.bytes.as_chunks::<SIZE>();
-        ordered.clear();
+        room: &'a mut Room<T>,
+    ) -> io::Result<&'a mut [T]> {
+        let Room { stored, ordered } = room;
         // Matrices of which rows become columns.
         let [rows, columns] = match self.order {
             Order::Places { depth, places } => [depth, places],
-            Order::InputFirst { outputs } => [stored.len() / outputs.max(1), outputs],
+            Order::InputFirst { outputs } => [self.len::<SIZE>() / outputs.max(1), outputs],
         };
-        if rows <= 1 || columns <= 1 {
-            ordered.extend(stored.iter().map(|bytes| value(*bytes)));
-            return;
-        }
-        ordered.resize(stored.len(), T::default());
-        let matrices = stored.chunks_exact(rows * columns);
-        for (matrix, ordered) in matrices.zip(ordered.chunks_exact_mut(rows * columns)) {
-            for (column, ordered) in ordered.chunks_exact_mut(rows).enumerate() {
-                for (to, row) in ordered.iter_mut().zip(matrix.chunks_exact(columns)) {
-                    *to = value(row[column]);
+        let as_they_are = rows <= 1 || columns <= 1;
+        let matrix = if as_they_are { 1 } else { rows * columns };
+        let part = SIZE * matrix * (PART / (SIZE * matrix)).max(1);
+        ordered.clear();
+        ordered.reserve_exact(self.len::<SIZE>());
+        for start in (0..self.bytes.len()).step_by(part) {
+            let end = self.bytes.len().min(start + part);
+            self.bytes.slice(start..end).read(stored)?;
+            let (stored, _) = stored.as_chunks::<SIZE>();
+            if as_they_are {
+                ordered.extend(stored.iter().map(|bytes| value(*bytes)));
+                continue;
+            }
+            let first = ordered.len();
+            ordered.resize(first + stored.len(), T::default());
+            let matrices = ordered[first..].chunks_exact_mut(matrix);
+            for (ordered, matrix) in matrices.zip(stored.chunks_exact(matrix)) {
+                for (column, ordered) in ordered.chunks_exact_mut(rows).enumerate() {
+                    for (to, row) in ordered.iter_mut().zip(matrix.chunks_exact(columns)) {
+                        *to = value(row[column]);
+                    }
                 }
             }
         }
+        Ok(ordered)
     }
 }
 
@@ -80,10 +104,15 @@ impl Weights {
 mod tests {
     use super::*;
 
-    fn ordered(bytes: &'static [u8], order: Order) -> Vec<u8> {
-        let mut ordered = vec![9; 3];
-        Weights::new(Bytes::from_static(bytes), order).order(|[byte]| byte, &mut ordered);
-        ordered
+    fn ordered(bytes: &[u8], order: Order) -> Vec<u8> {
+        let mut room = Room::default();
+        let other = Weights::of_channels(&[1.0, 2.0]);
+        other
+            .read(f32::from_le_bytes, &mut Room::default())
+            .unwrap();
+        other.read(|[byte]| byte, &mut room).unwrap();
+        let weights = Weights::new(bytes.to_vec().into(), order);
+        weights.read(|[byte]| byte, &mut room).unwrap().to_vec()
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The operators that have an 8-bit form, as ONNX describes them.
 
-use bytes::Bytes;
 use kernels::{
     Isa, Mul, PoolKind, Quantization, Range, Table, Workers, dequantize_one, quantize_one,
 };
+use models::Blob;
 use tract_onnx::pb::NodeProto;
 
 use crate::onnx::{Order, Weights};
@@ -139,7 +139,7 @@ fn product(
 /// Weights behind a `DequantizeLinear`: shape, bytes, and one scale per index of `axis`.
 struct Dequantized {
     dims: Vec<usize>,
-    bytes: Bytes,
+    bytes: Blob,
     signed: bool,
     scales: Vec<f32>,
 }

@@ -8,6 +8,7 @@ use kernels::{
     Range, Requantize, Table, Workers, dequantize, quantize_one, quantize_planes,
 };
 
+use crate::onnx::Room;
 use crate::profile::Engine;
 use crate::region::memory::{Places, Use};
 use crate::region::{self, PlanError, Ready, Schedule, Shape};
@@ -81,9 +82,9 @@ impl Plan {
             .steps
             .iter()
             .filter(|step| !places.is_alias(step.output));
-        let mut ordered = Vec::new();
+        let mut room = Room::default();
         let steps = steps.map(|step| {
-            let layer = layer(region, step, &shapes, isa, &mut ordered)?;
+            let layer = layer(region, step, &shapes, isa, &mut room)?;
             let inputs = step
                 .inputs
                 .iter()
@@ -240,13 +241,13 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
     Ok(shapes)
 }
 
-/// `ordered` is memory for weights.
+/// `room` is for weights.
 fn layer(
     region: &Region,
     step: &Step,
     shapes: &[Shape],
     isa: Isa,
-    ordered: &mut Vec<i8>,
+    room: &mut Room<i8>,
 ) -> Result<Layer, PlanError> {
     let of = |index: usize| region.tensors[step.inputs[index]];
     let image = |index: usize| shapes[step.inputs[index]].image;
@@ -260,9 +261,13 @@ fn layer(
         }),
         StepOp::Conv(conv) | StepOp::Dense(conv) => {
             let flip = if conv.signed { 0 } else { 0x80 };
-            conv.weights
-                .order(|[byte]| (byte ^ flip).cast_signed(), ordered);
-            convolution(conv, ordered, image(0), of(0), output, range, isa)
+            let signed = |[byte]: [u8; 1]| (byte ^ flip).cast_signed();
+            let weights = conv.weights.read(signed, room);
+            let weights = weights.map_err(|error| PlanError::Weights {
+                step: step.name.clone(),
+                why: error.to_string(),
+            })?;
+            convolution(conv, weights, image(0), of(0), output, range, isa)
         }
         StepOp::Add => Add::new(isa, [of(0), of(1)], output.scale, range).map(Layer::Add),
         StepOp::Mul => Mul::new(isa, [of(0), of(1)], output.scale, range).map(Layer::Mul),
