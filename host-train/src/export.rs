@@ -115,7 +115,7 @@ impl Destination {
     /// Writes the bundle, and its network if that is wanted.
     pub(crate) fn write(&self, bundle: &Bundle) -> Result<()> {
         if let Some(path) = &self.onnx {
-            write_atomically(path, &bundle.onnx)?;
+            write_atomically(path, &bundle.onnx.bytes()?)?;
             say!("{}: {} bytes", path.display(), bundle.onnx.len());
         }
         let out = || self.out.display().to_string();
@@ -166,7 +166,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         calibration.apply(&mut bundle);
     }
     let data = photos.as_ref().map(|photos| &photos.data);
-    trained.prove_parity(&bundle.onnx, data)?;
+    trained.prove_parity(&bundle.onnx.bytes()?, data)?;
     match &squares {
         Some((photos, squares)) => {
             let scores = trained.scores(&bundle, squares)?;

@@ -98,7 +98,7 @@ impl Backbone {
         let width = graph.shapes()?[graph.nodes.len() - 1].len();
         let onnx = encode(&graph, &weights, &Scheme::float(&graph))?;
         Ok(Backbone {
-            extractor: Extractor::new(&onnx, spec.size as usize, width)?,
+            extractor: Extractor::new(onnx, spec.size as usize, width)?,
             spec,
             key: hasher.finalize(),
         })

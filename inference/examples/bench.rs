@@ -1,9 +1,10 @@
 //! Times a network for `cargo xtask bench inference`, beside other engines.
 //!
-//! Usage: `bench NETWORK.onnx THREADS`, `bench peak [f32]` or `bench bundle NETWORK.onnx FILE`. The network takes 224 x 224 pixels and has
-//! 1000 classes. For every line on standard input, a number, it runs that often and prints for
+//! Usage: `bench BUNDLE THREADS`, `bench peak [f32]` or `bench bundle NETWORK.onnx BUNDLE`. The network takes 224 x 224 pixels and has
+//! 1000 classes. It prints the milliseconds that opening the bundle and loading the network took, and the MB that this
+//! process had used at most before. For every line on standard input, a number, it runs that often and prints for
 //! each run the milliseconds that it took and those that the first thread was on a CPU; `peak` prints multiply-accumulates per second that this CPU could do
-//! in 8 bits, or in f32, on one thread; `bundle` writes a bundle around the network, for `edge-runtime profile`.
+//! in 8 bits, or in f32, on one thread; `bundle` writes a bundle around a network.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -27,18 +28,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         }
         ["bundle", network, file] => Ok(bundle(std::fs::read(network)?)?.save(file)?),
-        [network, threads] => serve(network, threads.parse()?),
-        _ => Err("bench NETWORK.onnx THREADS, bench peak or bench bundle NETWORK.onnx FILE".into()),
+        [bundle, threads] => serve(bundle, threads.parse()?),
+        _ => Err("bench BUNDLE THREADS, bench peak or bench bundle NETWORK.onnx BUNDLE".into()),
     }
 }
 
-fn serve(network: &str, threads: usize) -> Result<(), Box<dyn Error>> {
-    let start = Instant::now();
-    let mut classifier = Classifier::new(&bundle(std::fs::read(network)?)?, threads)?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", milliseconds(start))?;
-    out.flush()?;
+fn serve(bundle: &str, threads: usize) -> Result<(), Box<dyn Error>> {
     let image = image();
+    let (idle, start) = (peak_mb(), Instant::now());
+    let mut classifier = Classifier::new(&Bundle::open(bundle)?, threads)?;
+    let loaded = milliseconds(start);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{loaded} {idle}")?;
+    out.flush()?;
     for line in std::io::stdin().lock().lines() {
         let runs: usize = line?.trim().parse()?;
         for _ in 0..runs {
@@ -54,6 +56,14 @@ fn serve(network: &str, threads: usize) -> Result<(), Box<dyn Error>> {
 
 fn milliseconds(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
+}
+
+/// What Linux says this process has used at most; 0 where it says nothing.
+fn peak_mb() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kb = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<f64>().ok());
+    kb.unwrap_or(0.0) / 1e3
 }
 
 /// What Linux says about the first thread; 0 where it says nothing.

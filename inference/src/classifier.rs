@@ -9,7 +9,7 @@ use kernels::cores;
 
 use crate::quiet::quietly;
 use crate::verdict::{Judge, Verdict};
-use crate::{InferenceError, LayerTime, network, profile};
+use crate::{InferenceError, LayerTime, network, profile, region};
 
 /// Classifies frames with the network of a bundle.
 ///
@@ -29,7 +29,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Loads and optimises the network, and runs it once to see that it does.
+    /// Loads and optimises the network. What tract computes of it is run once, to see that it does.
     ///
     /// Each frame is computed on `threads` threads. The scores do not depend on it.
     ///
@@ -57,7 +57,9 @@ impl Classifier {
                 verdict,
                 core: None,
             };
-            classifier.run()?;
+            if !region::are_all(classifier.plan.model()) {
+                classifier.run()?;
+            }
             Ok(classifier)
         })
         .map_err(InferenceError::Network)?

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use models::Blob;
 use tract_onnx::prelude::*;
 
 use crate::quiet::quietly;
@@ -24,8 +25,12 @@ impl Extractor {
     ///
     /// # Errors
     /// The network is no such ONNX, or cannot be run.
-    pub fn new(onnx: &[u8], size: usize, width: usize) -> Result<Extractor, InferenceError> {
-        let plan = network::load(onnx, size, width, 1)?;
+    pub fn new(
+        onnx: impl Into<Blob>,
+        size: usize,
+        width: usize,
+    ) -> Result<Extractor, InferenceError> {
+        let plan = network::load(&onnx.into(), size, width, 1)?;
         Ok(Extractor {
             plan,
             states: Mutex::default(),

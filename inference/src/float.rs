@@ -17,8 +17,9 @@ mod tests;
 
 use kernels::float::Activation;
 use kernels::{Isa, PoolKind};
-use tract_onnx::pb;
+use tract_onnx::pb::GraphProto;
 
+use crate::onnx::{Constants, Weights};
 use crate::region::{PlanError, Shape, WindowStep};
 pub(crate) use plan::Plan;
 
@@ -76,8 +77,9 @@ enum StepOp {
 
 #[derive(Clone, Debug)]
 struct ConvStep {
-    /// Output channel, row, column, input channel; for a depthwise convolution channel, row, column.
-    weights: Vec<f32>,
+    weights: Weights,
+    /// By which those of each output channel are multiplied, one after the other.
+    factors: Vec<Vec<f32>>,
     /// Per output channel.
     bias: Vec<f32>,
     window: WindowStep,
@@ -111,10 +113,7 @@ impl crate::region::Region for Region {
     }
 }
 
-/// Takes the regions out of a model: each becomes one node, named as its region.
-pub(crate) fn extract(model: &mut pb::ModelProto) -> Vec<Region> {
-    match &mut model.graph {
-        Some(graph) => extract::extract(graph),
-        None => Vec::new(),
-    }
+/// Takes the regions out of a graph: each becomes one node, named as its region.
+pub(crate) fn extract(graph: &mut GraphProto, constants: &Constants) -> Vec<Region> {
+    extract::extract(graph, constants)
 }

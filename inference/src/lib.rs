@@ -13,6 +13,7 @@ mod classifier;
 mod extractor;
 mod float;
 mod network;
+mod onnx;
 mod profile;
 mod quantized;
 mod quiet;

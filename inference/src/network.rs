@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
+use models::Blob;
 use tract_onnx::prelude::multithread::Executor;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
-use tract_onnx::{Onnx, pb};
+use tract_onnx::{Onnx as Reader, pb};
 
+use crate::onnx::Onnx;
 use crate::quiet::quietly;
 use crate::{InferenceError, float, quantized, region};
 
@@ -61,7 +63,7 @@ const OPERATORS: [&str; 35] = [
 
 /// A network for one frame: f32 `[1, 3, size, size]` to f32 `[1, classes]`.
 pub(crate) fn load(
-    onnx: &[u8],
+    onnx: &Blob,
     size: usize,
     classes: usize,
     threads: usize,
@@ -88,7 +90,7 @@ fn executor(threads: usize) -> Result<Executor, InferenceError> {
 }
 
 fn build(
-    onnx: &[u8],
+    onnx: &Blob,
     size: usize,
     classes: usize,
     threads: usize,
@@ -97,20 +99,29 @@ fn build(
     let reader = tract_onnx::onnx()
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true);
-    let decode = || reader.proto_model_for_read(&mut &*onnx).map_err(refused);
-    let proto = decode()?;
-    check_proto(&proto, onnx.len(), size)?;
-    // Weights are large: there is one decoded graph at a time. Regions of shapes that do not fit run in
-    // tract, as all else does.
-    let mut decoded = Some(proto);
+    let network = Onnx::read(onnx)?;
+    check_network(&network, onnx.len(), size)?;
+    // Regions of shapes that do not fit run in tract, as all else does.
     for kinds in [Kinds::Both, Kinds::Quantized] {
-        let proto = decoded.take().map_or_else(decode, Ok)?;
-        if let Some(model) = with_regions(&reader, proto, kinds, size, classes, threads) {
+        if let Some(model) = with_regions(&reader, &network, kinds, size, classes, threads) {
             return Ok(model);
         }
     }
-    let model = reader.model_for_proto_model(&decode()?).map_err(refused)?;
+    let model = in_tract(&reader, network.model.clone(), &network)?;
     typed(model, size, classes)
+}
+
+/// What tract makes of a graph with the constants that it uses.
+fn in_tract(
+    reader: &Reader,
+    mut proto: pb::ModelProto,
+    network: &Onnx,
+) -> Result<InferenceModel, InferenceError> {
+    if let Some(graph) = &mut proto.graph {
+        let given = network.constants.give(graph);
+        given.map_err(|error| InferenceError::Network(error.to_string()))?;
+    }
+    reader.model_for_proto_model(&proto).map_err(refused)
 }
 
 /// What becomes regions.
@@ -123,23 +134,24 @@ enum Kinds {
 
 /// The model with regions, if it has any and they can be planned.
 fn with_regions(
-    reader: &Onnx,
-    mut proto: pb::ModelProto,
+    reader: &Reader,
+    network: &Onnx,
     kinds: Kinds,
     size: usize,
     classes: usize,
     threads: usize,
 ) -> Option<TypedModel> {
-    let quantized = quantized::extract(&mut proto);
+    let mut proto = network.model.clone();
+    let (graph, constants) = (proto.graph.as_mut()?, &network.constants);
+    let quantized = quantized::extract(graph, constants);
     let float = match kinds {
-        Kinds::Both => float::extract(&mut proto),
+        Kinds::Both => float::extract(graph, constants),
         Kinds::Quantized => Vec::new(),
     };
     if quantized.is_empty() && float.is_empty() {
         return None;
     }
-    let mut model = reader.model_for_proto_model(&proto).ok()?;
-    drop(proto);
+    let mut model = in_tract(reader, proto, network).ok()?;
     region::attach(&mut model, quantized, threads);
     region::attach(&mut model, float, threads);
     typed(model, size, classes).ok()
@@ -175,14 +187,10 @@ fn typed(
     model.into_optimized().map_err(refused)
 }
 
-fn check_proto(
-    proto: &pb::ModelProto,
-    file_bytes: usize,
-    size: usize,
-) -> Result<(), InferenceError> {
+fn check_network(network: &Onnx, file_bytes: usize, size: usize) -> Result<(), InferenceError> {
     let refuse = |why: String| Err(InferenceError::Network(why));
-    let Some(graph) = &proto.graph else {
-        return refuse("it is not an ONNX model".to_owned());
+    let Some(graph) = &network.model.graph else {
+        return refuse("it has no graph".to_owned());
     };
     if graph.node.len() > MAX_NODES {
         return refuse(format!(
@@ -207,17 +215,19 @@ fn check_proto(
         let tensors = attributes.iter().flat_map(|a| a.t.iter().chain(&a.tensors));
         tensors
             .into_iter()
-            .try_for_each(|t| check_tensor(t, file_bytes))?;
+            .try_for_each(|t| check_tensor(&t.name, t, file_bytes))?;
     }
-    graph
-        .initializer
-        .iter()
-        .try_for_each(|t| check_tensor(t, file_bytes))?;
+    let mut constants = network.constants.iter();
+    constants.try_for_each(|(name, tensor)| check_tensor(name, tensor, file_bytes))?;
     check_input(graph, size)
 }
 
 /// A tensor must be in the file, and hold no more values than the file has bytes.
-fn check_tensor(tensor: &pb::TensorProto, file_bytes: usize) -> Result<(), InferenceError> {
+fn check_tensor(
+    name: &str,
+    tensor: &pb::TensorProto,
+    file_bytes: usize,
+) -> Result<(), InferenceError> {
     let inside = tensor.data_location() == pb::tensor_proto::DataLocation::Default
         && tensor.external_data.is_empty();
     let values = tensor
@@ -228,7 +238,7 @@ fn check_tensor(tensor: &pb::TensorProto, file_bytes: usize) -> Result<(), Infer
     if inside && values.is_some() {
         Ok(())
     } else {
-        let text = format!("the data of tensor {:?} is not in the file", tensor.name);
+        let text = format!("the data of tensor {name:?} is not in the file");
         Err(InferenceError::Network(text))
     }
 }
@@ -242,13 +252,8 @@ fn check_input(graph: &pb::GraphProto, size: usize) -> Result<(), InferenceError
         expected: expected.clone(),
         found,
     };
-    let inputs: Vec<&pb::ValueInfoProto> = graph
-        .input
-        .iter()
-        .filter(|input| graph.initializer.iter().all(|t| t.name != input.name))
-        .collect();
-    let [input] = inputs.as_slice() else {
-        return Err(wrong(format!("count {}", inputs.len())));
+    let [input] = graph.input.as_slice() else {
+        return Err(wrong(format!("count {}", graph.input.len())));
     };
     let fact = input.r#type.as_ref().and_then(|t| t.value.as_ref());
     let Some(pb::type_proto::Value::TensorType(fact)) = fact else {

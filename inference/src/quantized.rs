@@ -19,8 +19,9 @@ mod region;
 mod tests;
 
 use kernels::Isa;
-use tract_onnx::pb;
+use tract_onnx::pb::GraphProto;
 
+use crate::onnx::Constants;
 use crate::region::{PlanError, Shape};
 pub(crate) use plan::Plan;
 use region::Region;
@@ -52,10 +53,7 @@ impl crate::region::Region for Region {
     }
 }
 
-/// Takes the quantized regions out of a model: each becomes one node, named as its region.
-pub(crate) fn extract(model: &mut pb::ModelProto) -> Vec<Region> {
-    match &mut model.graph {
-        Some(graph) => assemble::extract(graph),
-        None => Vec::new(),
-    }
+/// Takes the quantized regions out of a graph: each becomes one node, named as its region.
+pub(crate) fn extract(graph: &mut GraphProto, constants: &Constants) -> Vec<Region> {
+    assemble::extract(graph, constants)
 }

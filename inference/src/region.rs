@@ -4,7 +4,7 @@
 //! What a region is made of, and what of a graph becomes one, [`quantized`](crate::quantized) and
 //! [`float`](crate::float) say; here is what both need.
 
-pub(crate) mod constants;
+pub(crate) mod attributes;
 pub(crate) mod memory;
 pub(crate) mod nodes;
 mod op;
@@ -20,7 +20,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 
 use crate::profile::Engine;
 
-pub(crate) use op::{attach, times};
+pub(crate) use op::{are_all, attach, times};
 pub(crate) use schedule::{Ready, Schedule};
 pub(crate) use shape::{Padding, Shape, WindowStep};
 
@@ -31,6 +31,8 @@ pub(crate) enum PlanError {
     Kernel { step: String, source: KernelError },
     #[error("{step}: its input has another shape than it takes")]
     Shape { step: String },
+    #[error("{step}: its weights cannot be read: {why}")]
+    Weights { step: String, why: String },
 }
 
 /// Operators that pass each other tensors, no shapes known yet.
@@ -98,9 +100,6 @@ pub(crate) fn put<R: Region>(graph: &mut GraphProto, keep: &Keep, regions: &[R])
             .next()
             .is_some_and(|index| keep.nodes.contains(&index))
     });
-    graph
-        .initializer
-        .retain(|tensor| keep.values.contains(&tensor.name));
     graph.node.extend(regions.iter().map(|region| NodeProto {
         op_type: R::OPERATOR.to_owned(),
         name: region.name().to_owned(),

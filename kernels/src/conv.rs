@@ -105,9 +105,9 @@ impl Conv {
         }
         sliding.check_weights(weights, segments * segment)?;
         let packed = forms.iter().find_map(|form| match form {
-            Form::Words => Some(Weights::Words(Packed::new(weights, segments, segment))),
+            Form::Words => Some(Weights::Words(Packed::new::<2>(weights, segments, segment))),
             Form::Bytes => {
-                let packed = Packed::new(weights, segments, segment);
+                let packed = Packed::new::<4>(weights, segments, segment);
                 Some(Weights::Bytes(packed.in_order(isa, segment)))
             }
             Form::Pairs => {
@@ -347,9 +347,10 @@ pub(crate) fn share(total: usize, most: usize, step: usize, workers: usize) -> u
 /// Takes from each channel's bias what the factor of zero adds to its sums of `depth` products.
 pub(crate) fn take_back(zero: i32, weights: &[i8], depth: usize, bias: &mut [i32]) {
     for (bias, weights) in bias.iter_mut().zip(weights.chunks_exact(depth)) {
-        for weight in weights {
-            *bias = bias.wrapping_sub(zero.wrapping_mul((*weight).into()));
-        }
+        let sum = weights
+            .iter()
+            .fold(0_i32, |sum, weight| sum.wrapping_add((*weight).into()));
+        *bias = bias.wrapping_sub(zero.wrapping_mul(sum));
     }
 }
 

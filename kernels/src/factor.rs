@@ -4,6 +4,7 @@ use crate::Isa;
 use crate::arch::{self, End, PANEL, Panel, Rows};
 use crate::conv::paired::Paired;
 use crate::conv::quads::Quads;
+use crate::packing::pack;
 use crate::workers::Scratch;
 
 /// One side of a product. A byte of the input becomes a factor; the byte that stands for 0 becomes
@@ -62,19 +63,18 @@ pub(crate) struct Packed<T> {
 impl<T: Factor + From<i8>> Packed<T> {
     /// Packs `weights`, which are in the order output channel, row, column, input channel, where
     /// `segment` of them belong to a row.
-    pub(crate) fn new(weights: &[i8], segments: usize, segment: usize) -> Packed<T> {
-        let groups = segment.div_ceil(T::GROUP);
+    pub(crate) fn new<const GROUP: usize>(
+        weights: &[i8],
+        segments: usize,
+        segment: usize,
+    ) -> Packed<T> {
+        const { assert!(GROUP == T::GROUP) };
+        let groups = segment.div_ceil(GROUP);
         let channels = weights.len() / (segments * segment);
         let panels = channels.div_ceil(PANEL);
-        let mut packed = vec![T::default(); panels * segments * groups * T::GROUP * PANEL];
-        for (channel, weights) in weights.chunks_exact(segments * segment).enumerate() {
-            for (index, weight) in weights.iter().enumerate() {
-                let (row, at) = (index / segment, index % segment);
-                let group = (channel / PANEL * segments + row) * groups + at / T::GROUP;
-                let to = (group * PANEL + channel % PANEL) * T::GROUP + at % T::GROUP;
-                packed[to] = (*weight).into();
-            }
-        }
+        let mut packed = vec![T::default(); panels * segments * groups * GROUP * PANEL];
+        let (packed_groups, _) = packed.as_chunks_mut::<GROUP>();
+        pack(weights, [segments, segment], PANEL, packed_groups);
         Packed {
             weights: packed,
             extreme: weights.contains(&i8::MIN),

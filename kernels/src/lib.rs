@@ -32,6 +32,7 @@ mod factor;
 pub mod float;
 mod grouped;
 mod isa;
+mod packing;
 mod pool;
 mod requantize;
 mod shape;

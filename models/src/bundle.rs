@@ -36,6 +36,7 @@ use ed25519_dalek::{Signature, Signer};
 pub use ed25519_dalek::{SigningKey, VerifyingKey};
 use thiserror::Error;
 
+use crate::blob::Blob;
 use crate::manifest::{Manifest, ManifestError};
 
 /// The first bytes of every bundle.
@@ -61,8 +62,8 @@ const SIGNATURE: u32 = 3;
 pub struct Bundle {
     /// What the network is.
     pub manifest: Manifest,
-    /// The network itself, as an ONNX model.
-    pub onnx: Vec<u8>,
+    /// The network itself, as an ONNX model: of a bundle that was opened, a part of its file.
+    pub onnx: Blob,
     /// Who vouches for it; see [`Bundle::sign`] and [`Bundle::verify`].
     pub signature: Option<BundleSignature>,
 }
@@ -143,10 +144,10 @@ pub enum BundleError {
 
 impl Bundle {
     /// A bundle without signature. [`Bundle::write`] checks it.
-    pub fn new(manifest: Manifest, onnx: Vec<u8>) -> Bundle {
+    pub fn new(manifest: Manifest, onnx: impl Into<Blob>) -> Bundle {
         Bundle {
             manifest,
-            onnx,
+            onnx: onnx.into(),
             signature: None,
         }
     }
@@ -154,8 +155,13 @@ impl Bundle {
     /// Reads a bundle from the bytes of a file. The signature, if there is one, is not checked:
     /// see [`Bundle::verify`].
     pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
-        let sections = Sections::parse(bytes)?;
-        let manifest: Manifest = match postcard::take_from_bytes(sections.manifest) {
+        Bundle::of(&bytes.to_vec().into())
+    }
+
+    /// The network stays where it is.
+    fn of(file: &Blob) -> Result<Bundle, BundleError> {
+        let sections = Sections::parse(file)?;
+        let manifest: Manifest = match postcard::take_from_bytes(&sections.manifest) {
             Ok((manifest, [])) => manifest,
             Ok(_) => return Err(BundleError::ManifestFormat("it is too long".into())),
             Err(error) => return Err(BundleError::ManifestFormat(error.to_string())),
@@ -166,7 +172,7 @@ impl Bundle {
             .map(|(key, signature)| BundleSignature { key, signature });
         let bundle = Bundle {
             manifest,
-            onnx: sections.network.to_vec(),
+            onnx: sections.network,
             signature,
         };
         if bundle.encode_manifest()? != sections.manifest {
@@ -189,9 +195,10 @@ impl Bundle {
             .signature
             .as_ref()
             .map(|s| [&s.key[..], &s.signature[..]].concat());
+        let network = self.onnx.bytes().map_err(file::io_error)?;
         let sections: Vec<(u32, &[u8])> = [
             Some((MANIFEST, &manifest[..])),
-            Some((NETWORK, &self.onnx[..])),
+            Some((NETWORK, &network[..])),
             signature
                 .as_ref()
                 .map(|signature| (SIGNATURE, &signature[..])),
@@ -227,7 +234,7 @@ impl Bundle {
 
     /// Reads a bundle file. Errors do not name the file: the caller knows it.
     pub fn open(path: impl AsRef<Path>) -> Result<Bundle, BundleError> {
-        Bundle::read(&file::read(path.as_ref())?)
+        Bundle::of(&file::open(path.as_ref())?)
     }
 
     /// Writes a bundle file so that, whenever the program or the machine stops, either the file
@@ -270,7 +277,8 @@ impl Bundle {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&(manifest.len() as u64).to_le_bytes());
         hasher.update(&manifest);
-        hasher.update(&self.onnx);
+        let network = self.onnx.for_each_part(|part| _ = hasher.update(part));
+        network.map_err(file::io_error)?;
         Ok(hasher.finalize())
     }
 
@@ -284,22 +292,38 @@ impl Bundle {
 }
 
 /// The parts of a file whose checksum is right.
-struct Sections<'a> {
-    manifest: &'a [u8],
-    network: &'a [u8],
+struct Sections {
+    manifest: Vec<u8>,
+    network: Blob,
     signature: Option<([u8; 32], [u8; 64])>,
 }
 
-impl<'a> Sections<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Sections<'a>, BundleError> {
-        let count = check_header(bytes)?;
-        let (content, checksum) = bytes
-            .split_last_chunk::<HASH_BYTES>()
-            .ok_or(BundleError::Header("it is too short"))?;
-        if blake3::hash(content) != *checksum {
+impl Sections {
+    fn parse(file: &Blob) -> Result<Sections, BundleError> {
+        let bytes = |blob: Blob| blob.bytes().map_err(file::io_error);
+        let header = bytes(file.slice(0..file.len().min(HEADER_BYTES)))?;
+        let count = check_header(&header, file.len() as u64)?;
+        let end = file.len().checked_sub(HASH_BYTES);
+        let end = end.filter(|end| *end >= HEADER_BYTES);
+        let end = end.ok_or(BundleError::Header("it is too short"))?;
+        let mut hasher = blake3::Hasher::new();
+        let hashed = file
+            .slice(0..end)
+            .for_each_part(|part| _ = hasher.update(part));
+        hashed.map_err(file::io_error)?;
+        if hasher.finalize() != *bytes(file.slice(end..file.len()))? {
             return Err(BundleError::Checksum);
         }
-        let mut fields = Fields(&content[HEADER_BYTES..]);
+        let mut rest = file.slice(HEADER_BYTES..end);
+        let mut take = |length: u64| -> Result<Blob, BundleError> {
+            let taken = usize::try_from(length).ok().filter(|n| *n <= rest.len());
+            let taken = taken.ok_or(BundleError::Header("its sections are longer than it"))?;
+            let section = rest.slice(0..taken);
+            rest = rest.slice(taken..rest.len());
+            Ok(section)
+        };
+        let table = bytes(take((count * ENTRY_BYTES) as u64)?)?;
+        let mut fields = Fields(&table);
         let mut lengths = [0; 3];
         for (length, kind) in lengths.iter_mut().zip(MANIFEST..).take(count) {
             if fields.u32()? != kind || fields.u32()? != 0 {
@@ -308,30 +332,34 @@ impl<'a> Sections<'a> {
             *length = fields.u64()?;
         }
         check_limit("the manifest", lengths[0], MAX_MANIFEST_BYTES)?;
-        let manifest = fields.take(lengths[0])?;
-        let network = fields.take(lengths[1])?;
+        let manifest = bytes(take(lengths[0])?)?;
+        let network = take(lengths[1])?;
         if network.is_empty() {
             return Err(BundleError::NoNetwork);
         }
         let signature = match count {
-            3 if lengths[2] == SIGNATURE_BYTES as u64 => Some((fields.array()?, fields.array()?)),
+            3 if lengths[2] == SIGNATURE_BYTES as u64 => {
+                let signature = bytes(take(lengths[2])?)?;
+                let mut fields = Fields(&signature);
+                Some((fields.array()?, fields.array()?))
+            }
             3 => return Err(BundleError::Header("its signature has a wrong length")),
             _ => None,
         };
-        match fields.0 {
-            [] => Ok(Sections {
-                manifest,
-                network,
-                signature,
-            }),
-            _ => Err(BundleError::Header("its sections do not fill it")),
+        if !rest.is_empty() {
+            return Err(BundleError::Header("its sections do not fill it"));
         }
+        Ok(Sections {
+            manifest,
+            network,
+            signature,
+        })
     }
 }
 
-/// Checks the header against the file's length and gives the number of sections.
-fn check_header(bytes: &[u8]) -> Result<usize, BundleError> {
-    let found = bytes.len() as u64;
+/// Checks the header, of which `bytes` is what there is, against the file's length and gives the number
+/// of sections.
+fn check_header(bytes: &[u8], found: u64) -> Result<usize, BundleError> {
     let begins = bytes.len().min(MAGIC.len());
     if bytes.is_empty() || bytes[..begins] != MAGIC[..begins] {
         return Err(BundleError::NotABundle);

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod blob;
 pub mod bundle;
 pub mod graph;
 pub mod key;
@@ -28,6 +29,7 @@ pub mod reference;
 pub mod weights;
 pub mod zoo;
 
+pub use blob::Blob;
 pub use bundle::{Bundle, BundleError};
 pub use graph::{Graph, GraphError, Node, Op};
 pub use labels::{LabelError, LabelSet};

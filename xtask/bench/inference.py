@@ -23,7 +23,7 @@ class Sortline:
     """Our engine, in a process of its own."""
 
     def __init__(self, path, threads):
-        command = [Sortline.program, f"{path}.onnx", str(threads)]
+        command = [Sortline.program, f"{path}.sortline", str(threads)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.process.stdout.readline()
 
@@ -134,18 +134,18 @@ def cold_start(engine, path, program):
     """From the start of a process to its first verdict in milliseconds, from its start to load on, and peak memory in MB."""
     command = [sys.executable, pathlib.Path(engines.__file__), engine, path, "1"]
     if engine == "sortline":
-        command = [program, f"{path}.onnx", "1"]
+        command = [program, f"{path}.sortline", "1"]
     start = time.perf_counter()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         print(1, file=process.stdin, flush=True)
         numbers = process.stdout.readline().split()
         if engine == "sortline":
-            numbers += process.stdout.readline().split()[:1]
+            numbers.insert(1, process.stdout.readline().split()[0])
         whole = (time.perf_counter() - start) * 1e3
         status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
         process.stdin.close()
     return {"cold_start_ms": float(numbers[0]) + float(numbers[1]), "process_ms": whole,
-            "peak_mb": int(status.split("VmHWM:")[1].split()[0]) / 1e3, "idle_mb": float(numbers[2]) if numbers[2:] else 0.0}
+            "peak_mb": int(status.split("VmHWM:")[1].split()[0]) / 1e3, "idle_mb": float(numbers[2])}
 
 
 def cold_starts(results, args):
@@ -181,6 +181,8 @@ def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     for network in args.network or networks.NETWORKS:
         networks.write(args.folder, network, args.weight_bits)
+        for path in (args.folder / f"{network}-{precision}" for precision in ("int8", "f32")):
+            subprocess.run([args.program, "bundle", f"{path}.onnx", f"{path}.sortline"], check=True)
     seconds = args.seconds or (8 if args.quick else 25)
     names = ["sortline"] + (args.engine or PEERS)
     peak = float(subprocess.run([args.program, "peak"], check=True, capture_output=True, text=True).stdout)

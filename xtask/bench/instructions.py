@@ -33,15 +33,17 @@ def cpuinfo(part, features):
 
 def count(args, cpu, engine, path, frames):
     command = [args.emulator, "-cpu", CPUS[cpu][1], "-plugin", args.plugin]
+    libraries = os.environ | {"LD_LIBRARY_PATH": str(args.libraries)}
     if engine == "sortline":
-        command += [args.program, f"{path}.onnx", "1"]
+        bundle = command[:1] + [args.program, "bundle", f"{path}.onnx", f"{path}.sortline"]
+        subprocess.run([str(part) for part in bundle], env=libraries, check=True)
+        command += [args.program, f"{path}.sortline", "1"]
     else:
         script = pathlib.Path(__file__).with_name("engines.py")
         python = args.root / "usr/bin/python3.11"
         environment = {"PYTHONHOME": args.root / "usr", "PYTHONPATH": args.root / "wheels", "PYTHONHASHSEED": 0}
         command += ["-L", args.root] + [part for pair in environment.items() for part in ("-E", "=".join(map(str, pair)))]
         command += [python, script, engine, path, str(frames)]
-    libraries = os.environ | {"LD_LIBRARY_PATH": str(args.libraries)}
     run = subprocess.run([str(part) for part in command], input=f"{frames}\n", env=libraries, capture_output=True, text=True)
     found = re.search(r"^instructions: (\d+)$", run.stderr, re.MULTILINE)
     if run.returncode or not found:

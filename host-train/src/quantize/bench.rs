@@ -44,7 +44,7 @@ impl Bench<'_> {
     /// A bundle to measure.
     pub(super) fn bundle(&self, weights: &Weights, scheme: &Scheme) -> Result<Bundle> {
         let mut bundle = self.trained.bundle()?;
-        bundle.onnx = encode(&self.graph, weights, scheme)?;
+        bundle.onnx = encode(&self.graph, weights, scheme)?.into();
         Ok(bundle)
     }
 

@@ -62,7 +62,7 @@ fn check_engine(graph: Graph) {
     let network = learner.rounded().unwrap();
     let exact = Network::new(graph.clone(), &weights, &device).unwrap();
     let onnx = encode(&graph, &learner.weights(), &scheme).unwrap();
-    let engine = Extractor::new(&onnx, SIDE, CLASSES).unwrap();
+    let engine = Extractor::new(onnx, SIDE, CLASSES).unwrap();
     let (mut apart, mut lost) = ([0.0f64; 2], [0.0f64; 2]);
     for image in images.chunks_exact(images.len() / 6) {
         let found = engine.features(image).unwrap();

@@ -8,15 +8,15 @@ use std::collections::{HashMap, HashSet};
 use kernels::float::Activation;
 use tract_onnx::pb::GraphProto;
 
-use crate::region::constants::Constants;
+use crate::onnx::Constants;
 use crate::region::{self, Keep};
 
 use super::operators::recognise;
 use super::{Region, Step, StepOp, fuse};
 
 /// Takes the regions out of `graph`; each becomes one node, named as its region.
-pub(super) fn extract(graph: &mut GraphProto) -> Vec<Region> {
-    let finder = Finder::new(graph);
+pub(super) fn extract(graph: &mut GraphProto, constants: &Constants) -> Vec<Region> {
+    let finder = Finder::new(graph, constants);
     let keep = finder.keep();
     let stages = finder.found.iter().map(|found| found.stage);
     let mut stages: Vec<usize> = stages.collect();
@@ -51,8 +51,7 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn new(graph: &'a GraphProto) -> Finder<'a> {
-        let constants = Constants::of(graph);
+    fn new(graph: &'a GraphProto, constants: &Constants) -> Finder<'a> {
         let mut finder = Finder {
             graph,
             found: Vec::new(),
@@ -61,9 +60,9 @@ impl<'a> Finder<'a> {
         // The latest stage on which each other value depends.
         let mut outside: HashMap<&str, usize> = HashMap::new();
         for (index, node) in graph.node.iter().enumerate() {
-            let step = recognise(&constants, node).and_then(|(op, activation, inputs)| {
+            let step = recognise(constants, node).and_then(|(op, activation, inputs)| {
                 let takes = node.input.get(..inputs)?;
-                let tensors = takes.iter().all(|name| constants.tensor(name).is_none());
+                let tensors = takes.iter().all(|name| !constants.has(name));
                 tensors.then_some((op, activation, takes))
             });
             let stage = |name: &String| match finder.inside.get(name.as_str()) {

@@ -2,6 +2,8 @@
 
 use kernels::float::Activation;
 
+use crate::onnx::Room;
+
 use super::{Region, Step, StepOp};
 
 /// A region that computes the same in fewer steps.
@@ -74,7 +76,7 @@ impl Region {
 
     /// Factors and sums per channel become part of the convolution before.
     fn norms(&mut self) -> Option<()> {
-        let (index, maker) = self.steps.iter().enumerate().find_map(|(index, step)| {
+        let (index, maker, factors) = self.steps.iter().enumerate().find_map(|(index, step)| {
             let StepOp::Conv(norm) = &step.op else {
                 return None;
             };
@@ -84,19 +86,17 @@ impl Region {
                 return None;
             };
             let fits = norm.is_norm() && before.bias.len() == norm.bias.len();
-            (alone && fits).then_some((index, maker))
+            let factors = || norm.read(&mut Room::default()).ok().map(<[f32]>::to_vec);
+            let factors = (alone && fits).then(factors)??;
+            Some((index, maker, factors))
         })?;
         let norm = self.steps.remove(index);
         let before = &mut self.steps[maker];
         if let (StepOp::Conv(norm), StepOp::Conv(conv)) = (&norm.op, &mut before.op) {
-            let depth = conv.weights.len() / conv.bias.len();
-            let channels = conv.weights.chunks_exact_mut(depth).zip(&mut conv.bias);
-            for ((weights, bias), (factor, sum)) in
-                channels.zip(norm.weights.iter().zip(&norm.bias))
-            {
-                weights.iter_mut().for_each(|weight| *weight *= factor);
+            for (bias, (factor, sum)) in conv.bias.iter_mut().zip(factors.iter().zip(&norm.bias)) {
                 *bias = *bias * factor + sum;
             }
+            conv.factors.push(factors);
         }
         before.output = norm.output;
         before.activation = norm.activation;

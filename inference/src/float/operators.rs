@@ -4,14 +4,15 @@ use kernels::PoolKind;
 use kernels::float::Activation;
 use tract_onnx::pb::NodeProto;
 
-use crate::region::constants::{Attributes, Constants};
+use crate::onnx::{Constants, Order, Weights};
+use crate::region::attributes::Attributes;
 use crate::region::{WindowStep, nodes};
 
 use super::{ConvStep, StepOp};
 
 /// The step for a node and how many of its inputs are tensors, if it has one.
 pub(super) fn recognise(
-    constants: &Constants<'_>,
+    constants: &Constants,
     node: &NodeProto,
 ) -> Option<(StepOp, Activation, usize)> {
     if node.output.len() != 1 {
@@ -48,7 +49,7 @@ pub(super) fn recognise(
     Some((op, Activation::None, inputs))
 }
 
-fn activation(constants: &Constants<'_>, node: &NodeProto) -> Option<Activation> {
+fn activation(constants: &Constants, node: &NodeProto) -> Option<Activation> {
     let attributes = Attributes(node);
     Some(match node.op_type.as_str() {
         "Relu" | "Clip" => {
@@ -66,22 +67,22 @@ fn activation(constants: &Constants<'_>, node: &NodeProto) -> Option<Activation>
     })
 }
 
-fn conv(constants: &Constants<'_>, node: &NodeProto) -> Option<ConvStep> {
-    let name = node.input.get(1)?;
-    let weights = constants.floats(name)?;
-    let dims = constants.tensor(name)?.shape().to_vec();
-    let [channels, depth, rows, columns] = dims.try_into().ok()?;
+fn conv(constants: &Constants, node: &NodeProto) -> Option<ConvStep> {
+    let constant = constants.get(node.input.get(1)?)?;
+    let [channels, depth, rows, columns] = constant.dims()?.try_into().ok()?;
+    let places = rows * columns;
     let depthwise = nodes::is_depthwise(node, channels, depth)?;
     let window = nodes::window(node)?;
     (window.kernel == [rows, columns]).then_some(ConvStep {
-        weights: nodes::by_pixel(&weights, depth, rows * columns),
+        weights: Weights::new(constant.stored::<f32>()?, Order::Places { depth, places }),
+        factors: Vec::new(),
         bias: bias(constants, node, channels)?,
         window,
         depthwise,
     })
 }
 
-fn bias(constants: &Constants<'_>, node: &NodeProto, channels: usize) -> Option<Vec<f32>> {
+fn bias(constants: &Constants, node: &NodeProto, channels: usize) -> Option<Vec<f32>> {
     match node.input.get(2).filter(|name| !name.is_empty()) {
         None => Some(vec![0.0; channels]),
         Some(name) => {
@@ -92,16 +93,13 @@ fn bias(constants: &Constants<'_>, node: &NodeProto, channels: usize) -> Option<
 }
 
 /// `transposed` where the weights of an output channel lie next to each other.
-fn dense(constants: &Constants<'_>, node: &NodeProto, transposed: bool) -> Option<ConvStep> {
-    let name = node.input.get(1)?;
-    let mut weights = constants.floats(name)?;
-    let dims: [usize; 2] = constants.tensor(name)?.shape().try_into().ok()?;
+fn dense(constants: &Constants, node: &NodeProto, transposed: bool) -> Option<ConvStep> {
+    let constant = constants.get(node.input.get(1)?)?;
+    let dims: [usize; 2] = constant.dims()?.try_into().ok()?;
     let channels = dims[usize::from(!transposed)];
-    if !transposed {
-        weights = nodes::transposed(&weights, dims);
-    }
     Some(ConvStep {
-        weights,
+        weights: Weights::new(constant.stored::<f32>()?, Order::dense(dims[1], transposed)),
+        factors: Vec::new(),
         bias: bias(constants, node, channels)?,
         window: WindowStep::PIXEL,
         depthwise: false,
@@ -109,7 +107,7 @@ fn dense(constants: &Constants<'_>, node: &NodeProto, transposed: bool) -> Optio
 }
 
 /// A norm with the moments of training: a factor and a sum for each channel.
-fn norm(constants: &Constants<'_>, node: &NodeProto) -> Option<ConvStep> {
+fn norm(constants: &Constants, node: &NodeProto) -> Option<ConvStep> {
     let of = |index: usize| constants.floats(node.input.get(index)?);
     let [scale, shift, mean, variance] = [of(1)?, of(2)?, of(3)?, of(4)?];
     let counts = [shift.len(), mean.len(), variance.len()];
@@ -117,15 +115,16 @@ fn norm(constants: &Constants<'_>, node: &NodeProto) -> Option<ConvStep> {
     if Attributes(node).int("training_mode", 0) != 0 || counts != [scale.len(); 3] {
         return None;
     }
-    let weights = scale.iter().zip(&variance);
-    let weights: Vec<f32> = weights
+    let factors = scale.iter().zip(&variance);
+    let factors: Vec<f32> = factors
         .map(|(scale, variance)| scale / (variance + epsilon).sqrt())
         .collect();
-    let bias = weights.iter().zip(&shift).zip(&mean);
-    let bias = bias.map(|((weight, shift), mean)| shift - mean * weight);
+    let bias = factors.iter().zip(&shift).zip(&mean);
+    let bias = bias.map(|((factor, shift), mean)| shift - mean * factor);
     Some(ConvStep {
         bias: bias.collect(),
-        weights,
+        weights: Weights::of_channels(&factors),
+        factors: Vec::new(),
         window: WindowStep::PIXEL,
         depthwise: true,
     })

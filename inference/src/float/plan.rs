@@ -1,5 +1,6 @@
 //! A region packed for the shapes of its inputs: layers, and the memory that they share.
 
+use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use kernels::float::{
 };
 use kernels::{Isa, KernelError, Workers};
 
+use crate::onnx::Room;
 use crate::profile::Engine;
 use crate::region::memory::{Places, Use};
 use crate::region::{self, PlanError, Ready, Schedule, Shape};
@@ -74,15 +76,15 @@ impl Plan {
         });
         let leaving: Vec<usize> = region.outputs.iter().map(|(tensor, _)| *tensor).collect();
         let places = Places::new(&lens, &uses.collect::<Vec<_>>(), &leaving);
-        let mut steps = Vec::new();
+        let (mut steps, mut room) = (Vec::new(), Room::default());
         for step in &region.steps {
-            let Some(layer) = layer(step, &shapes, isa) else {
+            let Some(layer) = layer(step, &shapes, isa, &mut room) else {
                 continue;
             };
             let inputs = step.inputs.iter().map(|tensor| places.values(*tensor));
             steps.push(Ready {
                 name: step.name.clone(),
-                layer: layer.map_err(|source| kernel(step, source))?,
+                layer: layer?,
                 inputs: inputs.collect(),
                 output: places.values(step.output),
             });
@@ -174,7 +176,7 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
                 (shape.image, shape.flat)
             }
             StepOp::Conv(conv) if !first.flat => {
-                if conv.weights.len() != conv.weights_for(first) {
+                if conv.weights.len::<4>() != conv.weights_for(first) {
                     return Err(wrong());
                 }
                 let window = conv.window.over(first.image);
@@ -182,7 +184,7 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
                 (image.map_err(|source| kernel(step, source))?, false)
             }
             StepOp::Dense(dense)
-                if first.flat && dense.weights.len() == dense.weights_for(first) =>
+                if first.flat && dense.weights.len::<4>() == dense.weights_for(first) =>
             {
                 let mut image = first.image;
                 image.channels = dense.bias.len();
@@ -233,6 +235,18 @@ impl ConvStep {
         rows * columns * depth * self.bias.len()
     }
 
+    /// The weights as kernels take them.
+    pub(super) fn read<'a>(&self, room: &'a mut Room<f32>) -> io::Result<&'a [f32]> {
+        let ordered = self.weights.read(f32::from_le_bytes, room)?;
+        let depth = ordered.len() / self.bias.len().max(1);
+        for factors in &self.factors {
+            for (weights, factor) in ordered.chunks_exact_mut(depth.max(1)).zip(factors) {
+                weights.iter_mut().for_each(|weight| *weight *= factor);
+            }
+        }
+        Ok(ordered)
+    }
+
     /// Whether it is a factor and a sum for each channel.
     pub(super) fn is_norm(&self) -> bool {
         let pads = matches!(self.window.padding, region::Padding::Explicit([0, 0, 0, 0]));
@@ -240,18 +254,32 @@ impl ConvStep {
     }
 }
 
-/// The layer of a step that computes something.
-fn layer(step: &Step, shapes: &[Shape], isa: Isa) -> Option<Result<Layer, KernelError>> {
+/// The layer of a step that computes something; `room` is for weights.
+fn layer(
+    step: &Step,
+    shapes: &[Shape],
+    isa: Isa,
+    room: &mut Room<f32>,
+) -> Option<Result<Layer, PlanError>> {
     let shape = |index: usize| shapes[step.inputs[index]];
     let activation = step.activation;
-    Some(match &step.op {
+    let layer = match &step.op {
         StepOp::Enter(input) => Ok(Layer::Enter {
             input: *input,
             channels: shapes[step.output].image.channels,
         }),
         StepOp::Conv(conv) | StepOp::Dense(conv) => {
             let image = shape(0).image;
-            let (window, ConvStep { weights, bias, .. }) = (conv.window.over(image), conv);
+            let (window, bias) = (conv.window.over(image), &conv.bias);
+            let weights = match conv.read(room) {
+                Ok(weights) => weights,
+                Err(error) => {
+                    return Some(Err(PlanError::Weights {
+                        step: step.name.clone(),
+                        why: error.to_string(),
+                    }));
+                }
+            };
             if conv.depthwise {
                 Depthwise::new(isa, image, window, weights, bias, activation).map(Layer::Depthwise)
             } else {
@@ -277,5 +305,6 @@ fn layer(step: &Step, shapes: &[Shape], isa: Isa) -> Option<Result<Layer, Kernel
             Pool::new(isa, *kind, image, window.over(image)).map(Layer::Pool)
         }
         StepOp::Flatten { .. } | StepOp::Same => return None,
-    })
+    };
+    Some(layer.map_err(|source| kernel(step, source)))
 }

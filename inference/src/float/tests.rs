@@ -1,10 +1,13 @@
 //! Which operators are taken out of a graph, and what is made of them.
 
 use kernels::float::Activation;
+use prost::Message;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
     attribute_proto::AttributeType, tensor_proto::DataType,
 };
+
+use crate::onnx::Onnx;
 
 use super::{Region, StepOp, extract};
 
@@ -58,12 +61,15 @@ fn extracted(nodes: Vec<NodeProto>, outputs: &[&str]) -> (Vec<Region>, GraphProt
         output: outputs.iter().map(output).collect(),
         ..GraphProto::default()
     };
-    let mut model = ModelProto {
+    let model = ModelProto {
         graph: Some(graph),
         ..ModelProto::default()
     };
-    let regions = extract(&mut model);
-    (regions, model.graph.unwrap())
+    let onnx = Onnx::read(&model.encode_to_vec().into()).unwrap();
+    let mut graph = onnx.model.graph.unwrap();
+    let regions = extract(&mut graph, &onnx.constants);
+    onnx.constants.give(&mut graph).unwrap();
+    (regions, graph)
 }
 
 fn operators(graph: &GraphProto) -> Vec<&str> {

@@ -4,14 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
+use crate::onnx::Constants;
 use crate::region::{self, Keep};
 
 use super::recognise::{self, Finder, Found};
 use super::region::{Limits, Region, Step, StepOp};
 
 /// Takes the regions out of `graph`; each becomes one node, named as its region.
-pub(super) fn extract(graph: &mut GraphProto) -> Vec<Region> {
-    let Some((regions, keep)) = Assembly::new(recognise::find(graph)).regions() else {
+pub(super) fn extract(graph: &mut GraphProto, constants: &Constants) -> Vec<Region> {
+    let Some((regions, keep)) = Assembly::new(recognise::find(graph, constants)).regions() else {
         return Vec::new();
     };
     region::put(graph, &keep, &regions);

@@ -3,9 +3,11 @@
 use kernels::{
     Isa, Mul, PoolKind, Quantization, Range, Table, Workers, dequantize_one, quantize_one,
 };
+use models::Blob;
 use tract_onnx::pb::NodeProto;
 
-use crate::region::constants::{Attributes, bytes, values};
+use crate::onnx::{Order, Weights};
+use crate::region::attributes::Attributes;
 use crate::region::{WindowStep, nodes};
 
 use super::recognise::{Finder, Match};
@@ -13,7 +15,7 @@ use super::region::{Bias, ConvStep, Limits, StepOp};
 
 /// The limits that a ReLU or clip sets; none also for a node that changes nothing.
 pub(super) fn limits(finder: &Finder<'_>, node: &NodeProto) -> Option<Limits> {
-    let [min, max] = nodes::limits(&finder.constants, node)?;
+    let [min, max] = nodes::limits(finder.constants, node)?;
     Some(Limits { min, max })
 }
 
@@ -47,7 +49,7 @@ pub(super) fn recognise<'a>(
         }
         "GlobalAveragePool" => Some(found(StepOp::GlobalAverage { keep_dims: true }, one)),
         "ReduceMean" => {
-            let keep_dims = nodes::mean(&finder.constants, node)?;
+            let keep_dims = nodes::mean(finder.constants, node)?;
             Some(found(StepOp::GlobalAverage { keep_dims }, one))
         }
         "AveragePool" => {
@@ -62,7 +64,7 @@ pub(super) fn recognise<'a>(
         }),
         "Flatten" | "Reshape" | "Squeeze" => Some(Match {
             op: Some(StepOp::Flatten {
-                channels: nodes::flatten(&finder.constants, node)?,
+                channels: nodes::flatten(finder.constants, node)?,
             }),
             takes: one,
             keeps_scale: true,
@@ -134,23 +136,27 @@ fn product(
     Some((all, plain))
 }
 
-/// Weights behind a `DequantizeLinear`: shape, values, and one scale per index of `axis`.
-struct Weights {
+/// Weights behind a `DequantizeLinear`: shape, bytes, and one scale per index of `axis`.
+struct Dequantized {
     dims: Vec<usize>,
-    values: Vec<i8>,
+    bytes: Blob,
+    signed: bool,
     scales: Vec<f32>,
 }
 
-fn weights(finder: &Finder<'_>, name: &str, axis: usize) -> Option<Weights> {
+fn dequantized(finder: &Finder<'_>, name: &str, axis: usize) -> Option<Dequantized> {
     let node = finder
         .maker(name)
         .filter(|node| node.op_type == "DequantizeLinear")?;
-    let tensor = finder.constants.tensor(node.input.first()?)?;
-    let dims = tensor.shape().to_vec();
-    let (values, signed) = bytes(&tensor)?;
+    let constant = finder.constants.get(node.input.first()?)?;
+    let dims = constant.dims()?;
+    let (bytes, signed) = match constant.stored::<i8>() {
+        Some(bytes) => (bytes, true),
+        None => (constant.stored::<u8>()?, false),
+    };
     let centre = if signed { 0 } else { 128 };
     let zero_points = match node.input.get(2).filter(|name| !name.is_empty()) {
-        Some(name) => bytes(&finder.constants.tensor(name)?)?.0,
+        Some(name) => finder.constants.get(name)?.eight_bit()?.0,
         None => vec![0],
     };
     if zero_points.iter().any(|zero_point| *zero_point != centre) {
@@ -169,13 +175,10 @@ fn weights(finder: &Finder<'_>, name: &str, axis: usize) -> Option<Weights> {
     } else if scales.len() != channels || usize::try_from(given).ok()? != axis {
         return None;
     }
-    let values = values
-        .into_iter()
-        .map(|value| (value - centre) as i8)
-        .collect();
-    Some(Weights {
+    Some(Dequantized {
         dims,
-        values,
+        bytes,
+        signed,
         scales,
     })
 }
@@ -190,10 +193,10 @@ fn bias(finder: &Finder<'_>, name: Option<&String>, channels: usize) -> Option<B
     let node = finder
         .maker(name)
         .filter(|node| node.op_type == "DequantizeLinear")?;
-    let integers: Vec<i32> = values(&finder.constants.tensor(node.input.first()?)?)?;
+    let integers: Vec<i32> = finder.constants.get(node.input.first()?)?.values()?;
     let scales = finder.constants.floats(node.input.get(1)?)?;
     if let Some(name) = node.input.get(2).filter(|name| !name.is_empty()) {
-        let zero_points: Vec<i32> = values(&finder.constants.tensor(name)?)?;
+        let zero_points: Vec<i32> = finder.constants.get(name)?.values()?;
         if zero_points.iter().any(|zero_point| *zero_point != 0) {
             return None;
         }
@@ -203,20 +206,22 @@ fn bias(finder: &Finder<'_>, name: Option<&String>, channels: usize) -> Option<B
 }
 
 fn conv(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
-    let Weights {
+    let Dequantized {
         dims,
-        values,
+        bytes,
+        signed,
         scales,
-    } = weights(finder, node.input.get(1)?, 0)?;
+    } = dequantized(finder, node.input.get(1)?, 0)?;
     let [channels, depth, rows, columns] = dims.try_into().ok()?;
     let groups = usize::try_from(Attributes(node).int("group", 1)).ok()?;
     if groups == 0 || !channels.is_multiple_of(groups) {
         return None;
     }
-    let ordered = nodes::by_pixel(&values, depth, rows * columns);
+    let places = rows * columns;
     let window = nodes::window(node)?;
     (window.kernel == [rows, columns]).then_some(ConvStep {
-        weights: ordered,
+        weights: Weights::new(bytes, Order::Places { depth, places }),
+        signed,
         bias: bias(finder, node.input.get(2), channels)?,
         scales,
         window,
@@ -235,17 +240,17 @@ fn matmul(finder: &Finder<'_>, node: &NodeProto) -> Option<ConvStep> {
 /// `rows_first` where the weights of an output channel lie next to each other.
 fn dense(finder: &Finder<'_>, node: &NodeProto, rows_first: bool) -> Option<ConvStep> {
     let axis = usize::from(!rows_first);
-    let Weights {
+    let Dequantized {
         dims,
-        mut values,
+        bytes,
+        signed,
         scales,
-    } = weights(finder, node.input.get(1)?, axis)?;
-    let [rows, columns] = dims.try_into().ok()?;
-    if !rows_first {
-        values = nodes::transposed(&values, [rows, columns]);
-    }
+    } = dequantized(finder, node.input.get(1)?, axis)?;
+    let [_, columns]: [usize; 2] = dims.try_into().ok()?;
+    let order = Order::dense(columns, rows_first);
     Some(ConvStep {
-        weights: values,
+        weights: Weights::new(bytes, order),
+        signed,
         bias: bias(finder, node.input.get(2), scales.len())?,
         scales,
         window: WindowStep::PIXEL,

@@ -8,6 +8,7 @@ use kernels::{
     Range, Requantize, Table, Workers, dequantize, quantize_one, quantize_planes,
 };
 
+use crate::onnx::Room;
 use crate::profile::Engine;
 use crate::region::memory::{Places, Use};
 use crate::region::{self, PlanError, Ready, Schedule, Shape};
@@ -81,8 +82,9 @@ impl Plan {
             .steps
             .iter()
             .filter(|step| !places.is_alias(step.output));
+        let mut room = Room::default();
         let steps = steps.map(|step| {
-            let layer = layer(region, step, &shapes, isa)?;
+            let layer = layer(region, step, &shapes, isa, &mut room)?;
             let inputs = step
                 .inputs
                 .iter()
@@ -194,7 +196,7 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
                 let taps = conv.window.kernel[0] * conv.window.kernel[1];
                 let depth = first.image.channels / conv.groups;
                 if depth * conv.groups != first.image.channels
-                    || conv.weights.len() != channels * taps * depth
+                    || conv.weights.len::<1>() != channels * taps * depth
                 {
                     return Err(wrong());
                 }
@@ -239,7 +241,14 @@ pub(super) fn shapes(region: &Region, inputs: &[Shape]) -> Result<Vec<Shape>, Pl
     Ok(shapes)
 }
 
-fn layer(region: &Region, step: &Step, shapes: &[Shape], isa: Isa) -> Result<Layer, PlanError> {
+/// `room` is for weights.
+fn layer(
+    region: &Region,
+    step: &Step,
+    shapes: &[Shape],
+    isa: Isa,
+    room: &mut Room<i8>,
+) -> Result<Layer, PlanError> {
     let of = |index: usize| region.tensors[step.inputs[index]];
     let image = |index: usize| shapes[step.inputs[index]].image;
     let output = region.tensors[step.output];
@@ -251,7 +260,14 @@ fn layer(region: &Region, step: &Step, shapes: &[Shape], isa: Isa) -> Result<Lay
             quantization: output,
         }),
         StepOp::Conv(conv) | StepOp::Dense(conv) => {
-            convolution(conv, image(0), of(0), output, range, isa)
+            let flip = if conv.signed { 0 } else { 0x80 };
+            let signed = |[byte]: [u8; 1]| (byte ^ flip).cast_signed();
+            let weights = conv.weights.read(signed, room);
+            let weights = weights.map_err(|error| PlanError::Weights {
+                step: step.name.clone(),
+                why: error.to_string(),
+            })?;
+            convolution(conv, weights, image(0), of(0), output, range, isa)
         }
         StepOp::Add => Add::new(isa, [of(0), of(1)], output.scale, range).map(Layer::Add),
         StepOp::Mul => Mul::new(isa, [of(0), of(1)], output.scale, range).map(Layer::Mul),
@@ -273,6 +289,7 @@ fn layer(region: &Region, step: &Step, shapes: &[Shape], isa: Isa) -> Result<Lay
 
 fn convolution(
     conv: &ConvStep,
+    weights: &[i8],
     image: Image,
     input: Quantization,
     output: Quantization,
@@ -306,7 +323,7 @@ fn convolution(
         range,
     };
     let window = conv.window.over(image);
-    let (zero_point, weights) = (input.zero_point, &conv.weights);
+    let zero_point = input.zero_point;
     if conv.groups == 1 {
         Conv::new(isa, image, window, zero_point, weights, &requantize).map(Layer::Conv)
     } else if conv.groups == image.channels && conv.groups == requantize.bias.len() {

@@ -11,14 +11,15 @@ use std::collections::HashMap;
 use kernels::{Isa, Quantization, Table, dequantize_one, quantize_one};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
-use crate::region::constants::{Attributes, Constants, bytes};
+use crate::onnx::Constants;
+use crate::region::attributes::Attributes;
 
 use super::operators;
 use super::region::{Limits, Step, StepOp};
 
 /// The steps in a graph.
-pub(super) fn find(graph: &GraphProto) -> Finder<'_> {
-    let mut finder = Finder::new(graph);
+pub(super) fn find<'a>(graph: &'a GraphProto, constants: &'a Constants) -> Finder<'a> {
+    let mut finder = Finder::new(graph, constants);
     finder.find();
     finder
 }
@@ -26,7 +27,7 @@ pub(super) fn find(graph: &GraphProto) -> Finder<'_> {
 /// What was found so far.
 pub(super) struct Finder<'a> {
     pub(super) graph: &'a GraphProto,
-    pub(super) constants: Constants<'a>,
+    pub(super) constants: &'a Constants,
     /// The node that makes each value.
     makers: HashMap<&'a str, usize>,
     /// How often each value is used, by nodes or as an output of the graph.
@@ -61,7 +62,7 @@ pub(super) struct Match<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn new(graph: &'a GraphProto) -> Finder<'a> {
+    fn new(graph: &'a GraphProto, constants: &'a Constants) -> Finder<'a> {
         let mut makers = HashMap::new();
         let mut uses: HashMap<&str, usize> = HashMap::new();
         for (index, node) in graph.node.iter().enumerate() {
@@ -75,7 +76,7 @@ impl<'a> Finder<'a> {
         }
         Finder {
             graph,
-            constants: Constants::of(graph),
+            constants,
             makers,
             uses,
             tensors: Vec::new(),
@@ -146,7 +147,7 @@ impl<'a> Finder<'a> {
         let scale = self.constants.float(node.input.get(1)?)?;
         let zero_point = match node.input.get(2).filter(|name| !name.is_empty()) {
             None => 0,
-            Some(name) => match bytes(&self.constants.tensor(name)?)? {
+            Some(name) => match self.constants.get(name)?.eight_bit()? {
                 (values, signed) if values.len() == 1 => values[0] + if signed { 128 } else { 0 },
                 _ => return None,
             },

@@ -2,6 +2,7 @@
 
 use kernels::{PoolKind, Quantization, Table};
 
+use crate::onnx::Weights;
 use crate::region::WindowStep;
 
 /// Operators that pass each other 8-bit tensors.
@@ -77,8 +78,9 @@ pub(crate) enum StepOp {
 
 #[derive(Clone, Debug)]
 pub(crate) struct ConvStep {
-    /// Output channel, row, column, input channel of its group.
-    pub(crate) weights: Vec<i8>,
+    pub(crate) weights: Weights,
+    /// Whether they are signed, or have 128 added.
+    pub(crate) signed: bool,
     /// Per output channel.
     pub(crate) scales: Vec<f32>,
     pub(crate) bias: Bias,

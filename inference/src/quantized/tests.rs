@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use kernels::{Isa, Workers};
+use prost::Message;
 use tract_onnx::pb::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
     attribute_proto::AttributeType, tensor_proto::DataType,
 };
 
+use crate::onnx::Onnx;
 use crate::region::{Plan, Region as _, Shape};
 
 use super::extract;
@@ -80,12 +82,15 @@ fn extracted(nodes: Vec<NodeProto>, output: &str) -> (Vec<Region>, GraphProto) {
         }],
         ..GraphProto::default()
     };
-    let mut model = ModelProto {
+    let model = ModelProto {
         graph: Some(graph),
         ..ModelProto::default()
     };
-    let regions = extract(&mut model);
-    (regions, model.graph.unwrap())
+    let onnx = Onnx::read(&model.encode_to_vec().into()).unwrap();
+    let mut graph = onnx.model.graph.unwrap();
+    let regions = extract(&mut graph, &onnx.constants);
+    onnx.constants.give(&mut graph).unwrap();
+    (regions, graph)
 }
 
 fn operators(graph: &GraphProto) -> Vec<&str> {

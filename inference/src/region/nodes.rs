@@ -2,11 +2,12 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::constants::{Attributes, Constants};
+use super::attributes::Attributes;
 use super::{Padding, WindowStep};
+use crate::onnx::Constants;
 
 /// The limits that a ReLU or clip sets; none also for a node that changes nothing.
-pub(crate) fn limits(constants: &Constants<'_>, node: &NodeProto) -> Option<[f32; 2]> {
+pub(crate) fn limits(constants: &Constants, node: &NodeProto) -> Option<[f32; 2]> {
     let bound = |index: usize, default: f32| match node.input.get(index) {
         Some(name) if !name.is_empty() => constants.float(name),
         _ => Some(default),
@@ -32,26 +33,6 @@ pub(crate) fn is_same(node: &NodeProto) -> bool {
         "Dropout" => node.input.len() == 1,
         _ => false,
     }
-}
-
-/// From output channel, input channel, row and column to output channel, row, column and input
-/// channel.
-pub(crate) fn by_pixel<T: Copy + Default>(values: &[T], depth: usize, taps: usize) -> Vec<T> {
-    let mut ordered = vec![T::default(); values.len()];
-    for (index, value) in values.iter().enumerate() {
-        let (channel, rest) = (index / (depth * taps), index % (depth * taps));
-        let (input, tap) = (rest / taps, rest % taps);
-        ordered[(channel * taps + tap) * depth + input] = *value;
-    }
-    ordered
-}
-
-/// Rows become columns.
-pub(crate) fn transposed<T: Copy>(values: &[T], [rows, columns]: [usize; 2]) -> Vec<T> {
-    let by_column = (0..columns).flat_map(|column| (0..rows).map(move |row| [row, column]));
-    by_column
-        .map(|[row, column]| values[row * columns + column])
-        .collect()
 }
 
 /// Whether a `Gemm` is a plain product and sum, and if so whether its weights are transposed.
@@ -102,7 +83,7 @@ pub(crate) fn pool(node: &NodeProto) -> Option<WindowStep> {
 }
 
 /// Whether a mean over rows and columns keeps their dimensions; none where it is over others.
-pub(crate) fn mean(constants: &Constants<'_>, node: &NodeProto) -> Option<bool> {
+pub(crate) fn mean(constants: &Constants, node: &NodeProto) -> Option<bool> {
     let attributes = Attributes(node);
     let axes = match node.input.get(1).filter(|name| !name.is_empty()) {
         Some(name) => constants.integers(name)?,
@@ -122,7 +103,7 @@ pub(crate) fn mean(constants: &Constants<'_>, node: &NodeProto) -> Option<bool> 
 }
 
 /// For a node that makes `[1, channels]` from `[1, channels, 1, 1]` the channels, where it says them.
-pub(crate) fn flatten(constants: &Constants<'_>, node: &NodeProto) -> Option<Option<usize>> {
+pub(crate) fn flatten(constants: &Constants, node: &NodeProto) -> Option<Option<usize>> {
     let given = || constants.integers(node.input.get(1)?);
     Some(match node.op_type.as_str() {
         "Flatten" if Attributes(node).int("axis", 1) == 1 => None,

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernels::{Aligned, Isa, Workers};
+use tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::internal::*;
 
 use crate::profile::LayerTime;
+use crate::{float, quantized};
 
 use super::{Plan, Region, Shape};
 
@@ -162,6 +164,14 @@ impl<P: Plan> TypedOp for Packed<P> {
     }
 
     as_op!();
+}
+
+/// Whether regions compute all of a model. Their layers are held to the shapes when they are planned.
+pub(crate) fn are_all(model: &TypedModel) -> bool {
+    model.nodes().iter().all(|node| {
+        let int8 = node.op_is::<Packed<quantized::Plan>>();
+        int8 || node.op_is::<Packed<float::Plan>>() || node.op_is::<TypedSource>()
+    })
 }
 
 /// What a region works in; the same for every frame.

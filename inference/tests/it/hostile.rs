@@ -220,7 +220,7 @@ proptest! {
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut bundle = bundle(&colour_model(1.0));
-        bundle.onnx = bytes;
+        bundle.onnx = bytes.into();
         prop_assert!(Classifier::new(&bundle, 1).is_err());
     }
 
@@ -238,7 +238,7 @@ proptest! {
             bytes[place] = *value;
         }
         let mut bundle = bundle(&colour_model(1.0));
-        bundle.onnx = bytes;
+        bundle.onnx = bytes.into();
         // Either is right; a panic is not.
         if let Ok(mut classifier) = Classifier::new(&bundle, 1) {
             classifier.classify_tensor(&[0.25; 192]).unwrap();

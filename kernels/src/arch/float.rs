@@ -43,6 +43,25 @@ impl Lanes {
         });
         lanes.collect()
     }
+
+    /// Weights of which each output channel has `depth`, those of [`LANES`] channels side by side.
+    pub(crate) fn side_by_side(weights: &[f32], depth: usize) -> Vec<Lanes> {
+        let panel = LANES * depth;
+        let mut packed = Vec::with_capacity(weights.len().div_ceil(panel) * depth);
+        for channels in weights.chunks(panel) {
+            for first in (0..depth).step_by(LANES) {
+                let mut block = [Lanes::ZERO; LANES];
+                let count = LANES.min(depth - first);
+                for (lane, weights) in channels.chunks_exact(depth).enumerate() {
+                    for (lanes, weight) in block.iter_mut().zip(&weights[first..][..count]) {
+                        lanes.0[lane] = *weight;
+                    }
+                }
+                packed.extend_from_slice(&block[..count]);
+            }
+        }
+        packed
+    }
 }
 
 /// [`LANES`] values in registers, or the first half of them: then loads and stores of more leave the

@@ -7,6 +7,7 @@
 //! weights fit each other; a group that fits no other is paired with weights of zero.
 
 use crate::arch::{PANEL, Step, Steps};
+use crate::packing::pack;
 
 /// Values in a group.
 const GROUP: usize = 4;
@@ -49,24 +50,24 @@ impl Paired {
         };
         for channels in weights.chunks(PANEL * segments * segment) {
             let mut panel = vec![[[0; GROUP]; PANEL]; segments * groups];
-            for (channel, weights) in channels.chunks_exact(segments * segment).enumerate() {
-                for (index, weight) in weights.iter().enumerate() {
-                    let (y, at) = (index / segment, index % segment);
-                    panel[y * groups + at / GROUP][channel][at % GROUP] = *weight;
-                }
-            }
-            if panel.iter().any(|group| Load::of(group).is_too_large()) {
+            pack(
+                channels,
+                [segments, segment],
+                PANEL,
+                panel.as_flattened_mut(),
+            );
+            let loads: Vec<Load> = panel.iter().map(Load::of).collect();
+            if loads.iter().any(Load::is_too_large) {
                 return None;
             }
-            paired.add(&panel, &offsets);
+            paired.add(&panel, &loads, &offsets);
         }
         Some(paired)
     }
 
     /// Adds a panel's groups: each with the first of the next few that it fits.
-    fn add(&mut self, panel: &[Group], offsets: &[u32]) {
+    fn add(&mut self, panel: &[Group], loads: &[Load], offsets: &[u32]) {
         const AHEAD: usize = 64;
-        let loads: Vec<Load> = panel.iter().map(Load::of).collect();
         let mut taken = vec![false; panel.len()];
         for first in 0..panel.len() {
             if std::mem::replace(&mut taken[first], true) {

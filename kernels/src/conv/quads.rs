@@ -3,6 +3,7 @@
 
 use crate::Aligned;
 use crate::arch::{ABREAST, PANEL};
+use crate::packing::pack;
 
 /// Values in a group.
 const GROUP: usize = 4;
@@ -26,16 +27,8 @@ impl Quads {
         let abreast = panels.div_ceil(panels.div_ceil(ABREAST));
         let panel = segments * groups * GROUP * PANEL;
         let mut packed = Aligned::new(panels * panel);
-        for (channel, weights) in weights.chunks_exact(segments * segment).enumerate() {
-            let first = channel / PANEL / abreast * abreast;
-            let channels = PANEL * abreast.min(panels - first);
-            let lane = channel - first * PANEL;
-            for (index, weight) in weights.iter().enumerate() {
-                let (row, at) = (index / segment, index % segment);
-                let group = row * groups + at / GROUP;
-                packed[first * panel + (group * channels + lane) * GROUP + at % GROUP] = *weight;
-            }
-        }
+        let (packed_groups, _) = packed.as_chunks_mut::<GROUP>();
+        pack(weights, [segments, segment], abreast * PANEL, packed_groups);
         Quads {
             weights: packed,
             panel,

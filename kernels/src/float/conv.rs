@@ -48,20 +48,12 @@ impl Conv {
         let output = window.output(input, bias.len())?;
         let depth = window.kernel[0] * window.kernel[1] * input.channels;
         check_count("weights", depth * output.channels, weights.len())?;
-        let panels = output.channels.div_ceil(LANES);
-        let mut packed = vec![Lanes::ZERO; panels * depth];
-        for (channel, weights) in weights.chunks_exact(depth).enumerate() {
-            let panel = &mut packed[channel / LANES * depth..][..depth];
-            for (lanes, weight) in panel.iter_mut().zip(weights) {
-                lanes.0[channel % LANES] = *weight;
-            }
-        }
         Ok(Conv {
             isa,
             input,
             output,
             window,
-            weights: packed,
+            weights: Lanes::side_by_side(weights, depth),
             bias: Lanes::pack(bias),
             activation,
         })

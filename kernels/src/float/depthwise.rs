@@ -41,19 +41,12 @@ impl Depthwise {
         let taps = window.kernel[0] * window.kernel[1];
         check_count("weights", taps * output.channels, weights.len())?;
         check_count("biases", output.channels, bias.len())?;
-        let mut packed = vec![Lanes::ZERO; output.channels.div_ceil(LANES) * taps];
-        for (channel, weights) in weights.chunks_exact(taps).enumerate() {
-            let block = &mut packed[channel / LANES * taps..][..taps];
-            for (lanes, weight) in block.iter_mut().zip(weights) {
-                lanes.0[channel % LANES] = *weight;
-            }
-        }
         Ok(Depthwise {
             isa,
             input,
             output,
             window,
-            weights: packed,
+            weights: Lanes::side_by_side(weights, taps),
             bias: Lanes::pack(bias),
             activation,
         })

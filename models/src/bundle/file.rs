@@ -5,18 +5,22 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::blob::Blob;
+
 use super::{BundleError, MAX_BUNDLE_BYTES, check_limit};
 
-/// All bytes of a file that is not too large for a bundle.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, BundleError> {
+/// A file that is not too large for a bundle. What is none, as a pipe, is read.
+pub(super) fn open(path: &Path) -> Result<Blob, BundleError> {
     let file = File::open(path).map_err(io_error)?;
-    let length = file.metadata().map_err(io_error)?.len();
-    check_limit("the file", length, MAX_BUNDLE_BYTES)?;
-    let mut bytes = Vec::with_capacity(length as usize);
-    // The length may be unknown beforehand (a pipe) or change.
+    let metadata = file.metadata().map_err(io_error)?;
+    check_limit("the file", metadata.len(), MAX_BUNDLE_BYTES)?;
+    if metadata.is_file() {
+        return Ok(Blob::of_file(file, metadata.len() as usize));
+    }
+    let mut bytes = Vec::new();
     let mut limited = file.take(MAX_BUNDLE_BYTES + 1);
     limited.read_to_end(&mut bytes).map_err(io_error)?;
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 /// Writes a file beside `path` to the disk and then gives it the name.
@@ -59,6 +63,6 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn io_error(error: io::Error) -> BundleError {
+pub(super) fn io_error(error: io::Error) -> BundleError {
     BundleError::Io(error.to_string())
 }
