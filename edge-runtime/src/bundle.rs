@@ -22,8 +22,10 @@ impl BundleArgs {
     pub(crate) fn open(&self) -> Result<Bundle> {
         let trusted: Vec<VerifyingKey> =
             self.trusted.iter().map(read_key).collect::<Result<_>>()?;
-        let bundle = open(&self.file)?;
+        let mut bundle = open(&self.file)?;
         if !trusted.is_empty() {
+            // What was verified is what will run, whoever writes to the file meanwhile.
+            bundle.onnx = bundle.onnx.bytes().with_context(|| self.name())?.into();
             bundle.verify(&trusted).with_context(|| {
                 format!(
                     "{}: not to be trusted (host-train sign signs it)",
