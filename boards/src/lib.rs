@@ -31,6 +31,6 @@ mod resolve;
 pub use error::{Fault, Problem, ProfileError};
 pub use gate::{Drive, Gate, GpioLine, Pin, PwmChannel};
 pub use profile::{
-    Belt, Camera, Destination, Detection, Direction, Encoder, Known, MotionSource, PhotoEye,
-    Profile, SIMULATED,
+    Belt, Camera, Destination, Detection, Direction, Encoder, Known, MotionSource, PIXEL_FORMATS,
+    PhotoEye, Profile, SIMULATED,
 };

@@ -28,6 +28,9 @@ pub struct Profile {
     pub(crate) reject: Destination,
 }
 
+/// Pixel formats of cameras, by the four characters that V4L2 gives them.
+pub const PIXEL_FORMATS: [&str; 6] = ["RGB3", "BGR3", "YUYV", "NV12", "MJPG", "GREY"];
+
 /// The camera and what it sees.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Camera {
@@ -39,6 +42,8 @@ pub struct Camera {
     pub height_px: u32,
     /// Frames per second asked for.
     pub rate_hz: f64,
+    /// The only pixel format that is taken, one of [`PIXEL_FORMATS`]; else whichever suits best.
+    pub format: Option<String>,
     /// Belt seen in a picture: along its width, along its height.
     pub view_mm: [f64; 2],
     /// Without a picture for longer than this, everything stops.

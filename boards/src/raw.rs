@@ -2,7 +2,7 @@
 
 use crate::error::Problem;
 use crate::gate::Drive;
-use crate::profile::{Direction, MotionSource};
+use crate::profile::{Direction, MotionSource, PIXEL_FORMATS};
 use crate::reader::{Faults, Field, Found, Section};
 use toml::de::DeTable;
 
@@ -25,6 +25,7 @@ pub(crate) struct RawCamera {
     pub(crate) width_px: Option<Field<f64>>,
     pub(crate) height_px: Option<Field<f64>>,
     pub(crate) rate_hz: Option<Field<f64>>,
+    pub(crate) format: Option<String>,
     pub(crate) view_mm: Option<Field<[f64; 2]>>,
     pub(crate) max_loss_ms: Option<Field<f64>>,
     pub(crate) min_sharpness: Option<Field<f64>>,
@@ -159,6 +160,7 @@ fn camera(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawCamera {
         width_px: section.number("width_px", (16.0, 16_384.0), faults),
         height_px: section.number("height_px", (16.0, 16_384.0), faults),
         rate_hz: section.number("rate_hz", (2.0, 1_000.0), faults),
+        format: format(&mut section, faults),
         view_mm: section.array("view_mm", MM, faults),
         max_loss_ms: section.number_or("max_loss_ms", 5_000.0, (1_000.0, 600_000.0), faults),
         min_sharpness: section.number_or("min_sharpness", 0.3, (0.0, 1.0), faults),
@@ -169,6 +171,19 @@ fn camera(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawCamera {
     };
     section.finish(faults);
     camera
+}
+
+fn format(section: &mut Section<'_>, faults: &mut Faults<'_>) -> Option<String> {
+    let field = section.optional_string("format", faults).into_option()?;
+    let found = PIXEL_FORMATS.contains(&field.value.as_str());
+    let names = "\"RGB3\", \"BGR3\", \"YUYV\", \"NV12\", \"MJPG\" or \"GREY\"";
+    known(
+        found.then_some(field.value),
+        "format",
+        names,
+        field.line,
+        faults,
+    )
 }
 
 fn belt(mut section: Section<'_>, faults: &mut Faults<'_>) -> RawBelt {

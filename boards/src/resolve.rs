@@ -64,6 +64,7 @@ pub(crate) fn resolve(
             width_px: c.width_px?.value as u32,
             height_px: c.height_px?.value as u32,
             rate_hz: c.rate_hz?.value,
+            format: c.format,
             view_mm: c.view_mm?.value,
             max_loss_ms: c.max_loss_ms?.value,
             min_sharpness: c.min_sharpness?.value,

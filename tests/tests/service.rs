@@ -9,12 +9,11 @@ use tests::{program, root, succeed};
 #[test]
 fn a_service_says_that_it_is_ready_well_and_ending() {
     let folder = tempfile::tempdir().unwrap();
-    let frames = folder.path().join("frames");
-    std::fs::create_dir(&frames).unwrap();
-    let grey = image::RgbImage::from_pixel(640, 480, image::Rgb([90; 3]));
-    for n in 0..30 {
-        grey.save(frames.join(format!("{n:03}.png"))).unwrap();
-    }
+    let frames = folder.path().join("frames.y4m");
+    let grey = [b"FRAME\n".to_vec(), vec![90; 640 * 480]].concat();
+    let mut video = b"YUV4MPEG2 W640 H480 F30:1 Cmono\n".to_vec();
+    (0..30).for_each(|_| video.extend(&grey));
+    std::fs::write(&frames, video).unwrap();
     let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
     let patience = Some(Duration::from_secs(60));
     socket.set_read_timeout(patience).unwrap();

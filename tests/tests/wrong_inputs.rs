@@ -258,6 +258,11 @@ fn detect_says_what_is_wrong() {
     check("empty", &["empty"]);
     check("textphotos/metal", &["can.jpg"]);
     check("mixed", &["b.png", "20x20", "16x16"]);
+    check("text.jpg", &["text.jpg", "neither", "ffmpeg"]);
+    let video = "YUV4MPEG2 W2 H2 Cmono\nFRAME\n1234FRAME\n12";
+    fs::write(at("cut.y4m"), video).expect("write");
+    check("cut.y4m", &["cut.y4m", "000002.png", "cut short"]);
+    check("cut.y4m --truth truth.json", &["--truth", "folder"]);
     check("photos/metal --learn empty", &["empty"]);
     check("photos/metal --truth nowhere.json", &["nowhere.json"]);
     check("photos/metal --truth text.jpg", &["text.jpg", "Annotator"]);

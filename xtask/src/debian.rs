@@ -83,6 +83,20 @@ impl Archive {
             .ok_or_else(|| format!("Debian's {package} depends on no {prefix}*"))
     }
 
+    /// A package and all that it cannot do without.
+    pub(crate) fn with_dependencies(&self, package: &str) -> Result<Vec<String>, String> {
+        let list = output(self.command("apt-get").args([
+            "install",
+            "--simulate",
+            "--no-install-recommends",
+            "--quiet=2",
+            package,
+        ]))?;
+        let installed = list.lines().filter_map(|l| l.strip_prefix("Inst "));
+        let names = installed.filter_map(|l| l.split(' ').next());
+        Ok(names.map(str::to_owned).collect())
+    }
+
     /// Downloads packages and unpacks them into `root`, each as it would be installed.
     pub(crate) fn unpack(&self, packages: &[&str], root: &Path) -> Result<(), String> {
         let debs = self.folder.join("debs");

@@ -1,7 +1,10 @@
 //! `cargo xtask vm-test`: edge-runtime with the kernel's own test devices, in a virtual machine.
 //!
 //! Debian's arm64 kernel boots in QEMU with `vivid` as the camera and `gpio-sim` as the GPIO chip. The
-//! machine's init is `tests/vm/init.sh`: it makes every check and says `ok` or `FAILED` on the console.
+//! machine's init is `tests/vm/init.sh`: it makes every check and says `ok` or `FAILED` on the console. At last it makes
+//! way for Debian's systemd, under which `tests/vm/systemd.sh` makes the rest.
+
+mod systemd;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -11,7 +14,7 @@ use crate::debian::Archive;
 use crate::{cross, install, output, root, run, target_dir};
 
 const QEMU: &str = "qemu-system-aarch64";
-/// Ends a machine that hangs. On two busy x86-64 cores the checks took 284 and 320 s.
+/// Ends a machine that hangs.
 const LONGEST_S: &str = "1200";
 /// Modules, besides what they need themselves.
 const MODULES: &[&str] = &["vivid", "configfs", "gpio-sim", "softdog"];
@@ -163,6 +166,7 @@ impl Kernel {
             .args(["--edition", "2024", "-O", "-o"])
             .arg(files.join("bin/probe")))?;
         place(root().join("tests/vm/init.sh"), "init")?;
+        place(root().join("tests/vm/checks.sh"), "checks.sh")?;
         place(root().join("boards/profiles/qemu-virt.toml"), "board.toml")?;
         place(
             root().join("models/bundles/drawn-10.sortline"),
@@ -190,6 +194,7 @@ impl Kernel {
         }
         std::fs::write(files.join("modules/order"), order.join("\n") + "\n")
             .map_err(|e| e.to_string())?;
+        systemd::pack(&files.join("systemd"))?;
         let pack = "find . | cpio --create --format=newc --quiet | gzip -1 > \"$0\"";
         run(Command::new("sh")
             .current_dir(&files)

@@ -248,6 +248,18 @@ fn a_belt_that_contradicts_itself_is_a_fault() {
 }
 
 #[test]
+fn a_pixel_format_is_one_of_those_that_are_understood() {
+    let text = GOOD.replacen("view_mm", "format = \"YUYV\"\nview_mm", 1);
+    let profile = Profile::from_toml("t.toml", &text).unwrap();
+    assert_eq!(profile.camera().format.as_deref(), Some("YUYV"));
+    let problem = Problem::WrongType {
+        key: "format".into(),
+        expected: "\"RGB3\", \"BGR3\", \"YUYV\", \"NV12\", \"MJPG\" or \"GREY\"",
+    };
+    check("view_mm", "format = \"H264\"\nview_mm", 8, problem);
+}
+
+#[test]
 fn controls_of_the_camera_are_whole_numbers_in_the_order_of_the_file() {
     let with = |value: &str| {
         let controls =

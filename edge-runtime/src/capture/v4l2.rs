@@ -6,11 +6,12 @@ use super::convert::{Pixels, to_rgb};
 use super::rate::RateWatch;
 use super::{CaptureError, Frame, FrameSource};
 use crate::clock::Clock;
-use boards::Camera;
+use boards::{Camera, PIXEL_FORMATS};
 use image::RgbImage;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use v4l::buffer::{Flags, Metadata, Type};
+use v4l::frameinterval::{FrameInterval, FrameIntervalEnum};
 use v4l::io::mmap::Stream;
 use v4l::io::traits::CaptureStream;
 use v4l::video::Capture;
@@ -35,6 +36,8 @@ pub(crate) struct V4l2Camera {
 /// Buffers in the driver's queue.
 const BUFFERS: u32 = 4;
 const MOST_BUFFERS: usize = 32;
+/// A rate is kept if it is off by no more than this share.
+const RATE_TOLERANCE: f64 = 0.05;
 /// A driver's time stamp that is older is not believed.
 const OLDEST_US: i64 = 1_000_000;
 
@@ -181,11 +184,21 @@ fn agree(device: &Device, camera: &Camera) -> Result<(Pixels, usize), String> {
         .enum_formats()
         .map_err(|e| format!("it is no camera: {e}; {}", others()))?;
     let offers = |p: &Pixels| offered.iter().any(|f| f.fourcc == FourCC::new(p.code()));
-    let Some(pixels) = Pixels::ALL.into_iter().find(offers) else {
+    let offers: Vec<(Pixels, bool)> = Pixels::ALL
+        .into_iter()
+        .filter(offers)
+        .map(|pixels| (pixels, keeps_rate(device, pixels, camera)))
+        .collect();
+    let Some(pixels) = choose(&offers, camera.format.as_deref()) else {
         let list: Vec<String> = offered.iter().map(|f| f.fourcc.to_string()).collect();
-        let known = Pixels::ALL.map(|p| FourCC::new(p.code()).to_string());
-        let (list, known) = (list.join(", "), known.join(", "));
-        return Err(format!("it gives {list}, but one of {known} is needed"));
+        let list = list.join(", ");
+        return Err(match &camera.format {
+            Some(format) => format!("it gives {list}, but the board asks for {format}"),
+            None => format!(
+                "it gives {list}, but one of {} is needed",
+                PIXEL_FORMATS.join(", ")
+            ),
+        });
     };
     let mut wanted = device.format().map_err(|e| e.to_string())?;
     (wanted.width, wanted.height) = (camera.width_px, camera.height_px);
@@ -201,6 +214,31 @@ fn agree(device: &Device, camera: &Camera) -> Result<(Pixels, usize), String> {
     Ok((pixels, (given.stride as usize).max(packed)))
 }
 
+/// Of the formats that there are, each with whether it keeps the board's size and rate, the cheapest that does;
+/// else the cheapest.
+fn choose(offers: &[(Pixels, bool)], asked: Option<&str>) -> Option<Pixels> {
+    let is_asked = |pixels: &Pixels| asked.is_none_or(|code| code.as_bytes() == pixels.code());
+    let fits = |(pixels, _): &&(Pixels, bool)| is_asked(pixels);
+    let keeps = offers.iter().filter(fits).find(|(_, keeps)| *keeps);
+    let chosen = keeps.or_else(|| offers.iter().find(fits));
+    chosen.map(|(pixels, _)| *pixels)
+}
+
+/// Whether the driver says that it gives pictures of the board's size in this format as often as the board asks.
+fn keeps_rate(device: &Device, pixels: Pixels, camera: &Camera) -> bool {
+    let (width, height) = (camera.width_px, camera.height_px);
+    let listed = device.enum_frameintervals(FourCC::new(pixels.code()), width, height);
+    let is_short = |listed: &FrameInterval| {
+        let shortest = match &listed.interval {
+            FrameIntervalEnum::Discrete(interval) => interval,
+            FrameIntervalEnum::Stepwise(steps) => &steps.min,
+        };
+        let hz = f64::from(shortest.denominator) / f64::from(shortest.numerator.max(1));
+        hz >= camera.rate_hz * (1.0 - RATE_TOLERANCE)
+    };
+    listed.is_ok_and(|listed| listed.iter().any(is_short))
+}
+
 /// Asks for the board's rate; one that is not kept is said, not refused.
 fn agree_rate(device: &Device, camera: &Camera) {
     let name = &camera.device;
@@ -209,7 +247,7 @@ fn agree_rate(device: &Device, camera: &Camera) {
         Ok(given) => {
             let interval = given.interval;
             let given_hz = f64::from(interval.denominator) / f64::from(interval.numerator.max(1));
-            if (given_hz - camera.rate_hz).abs() > camera.rate_hz * 0.05 {
+            if (given_hz - camera.rate_hz).abs() > camera.rate_hz * RATE_TOLERANCE {
                 eprintln!(
                     "warning: camera {name}: gives {given_hz:.1} frames/s, the board asks for {}",
                     camera.rate_hz
@@ -246,6 +284,20 @@ fn others() -> String {
 mod tests {
     use super::*;
     use v4l::timestamp::Timestamp;
+
+    #[test]
+    fn of_the_formats_that_keep_the_rate_the_cheapest_is_taken() {
+        let (slow, fast) = ((Pixels::Yuyv, false), (Pixels::Mjpeg, true));
+        assert_eq!(choose(&[slow, fast], None), Some(Pixels::Mjpeg));
+        assert_eq!(choose(&[slow, fast], Some("YUYV")), Some(Pixels::Yuyv));
+        assert_eq!(
+            choose(&[slow, (Pixels::Mjpeg, false)], None),
+            Some(Pixels::Yuyv)
+        );
+        assert_eq!(choose(&[slow, fast], Some("GREY")), None);
+        let codes = Pixels::ALL.map(|p| std::str::from_utf8(p.code()).unwrap());
+        assert_eq!(codes, PIXEL_FORMATS, "a board may ask for each");
+    }
 
     #[track_caller]
     fn check(flags: Flags, stamp_us: i64, expect: (i64, Stamp)) {
