@@ -272,10 +272,7 @@ fn xceptions_learn() {
 
 #[test]
 fn efficientnets_learn() {
-    // The others are these with more of the same blocks.
-    for name in ["efficientnet-b0", "efficientnet-b1", "efficientnet-b2"] {
-        check_learns(name);
-    }
+    check_family_learns("efficientnet-b");
 }
 
 #[test]
