@@ -1,10 +1,10 @@
 //! `host-train export`: from a run to a bundle, with the proof that both compute the same.
 
 mod measure;
+mod parity;
 mod purity;
 
 use std::iter;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -13,27 +13,13 @@ use models::quantize::Scheme;
 use models::{
     Bundle, Graph, LabelSet, Manifest, Precision, PreprocessSpec, Provenance, Weights, passes, zoo,
 };
-use tract_onnx::prelude::*;
 
-use crate::augment::Augmentation;
 use crate::checkpoint::{self, Checkpoint, ensure_writable, write_atomically};
 use crate::config::TrainConfig;
 use crate::data;
-use crate::loader::{Photos, in_order, normalize, square_len};
-use crate::network::Network;
 use crate::onnx::encode;
-use crate::random::{Purpose, generator};
 use crate::run;
-use crate::step::{highest, predict};
-use crate::trainer::device;
 use purity::Purity;
-
-/// Images that both sides compute.
-const PARITY_IMAGES: usize = 64;
-/// Images that go through burn together.
-const BATCH: usize = 8;
-/// Largest difference of two logits that rounding explains, relative to the largest logit (or 1).
-const TOLERANCE: f32 = 1e-3;
 
 /// Writes a trained network as a bundle, after proving that it computes the same.
 #[derive(clap::Args)]
@@ -227,106 +213,6 @@ impl Trained {
         read()
             .map_err(|error| eprintln!("warning: the run's photos cannot be read: {error:#}"))
             .ok()
-    }
-
-    /// Compares burn's outputs with those of the exported network in tract.
-    fn prove_parity(&self, onnx: &[u8], photos: Option<&Dataset>) -> Result<()> {
-        let pixels = match photos {
-            Some(data) => self.spread(data)?,
-            None => self.noise(),
-        };
-        let numbers = normalize(&self.spec, &pixels)?;
-        let count = numbers.len() / square_len(&self.spec);
-        let ours = self.burn_outputs(&numbers, count)?;
-        let theirs = self.tract_outputs(onnx, &numbers)?;
-        let distance = |(a, b): (&f32, &f32)| (a - b).abs();
-        let largest = ours.iter().zip(&theirs).map(distance).fold(0.0, f32::max);
-        let scale = ours.iter().fold(1.0f32, |most, x| most.max(x.abs()));
-        let rows = |outputs: &[f32]| -> Vec<usize> {
-            outputs
-                .chunks_exact(self.labels.len())
-                .map(highest)
-                .collect()
-        };
-        let same = rows(&ours)
-            .iter()
-            .zip(rows(&theirs))
-            .filter(|(a, b)| **a == *b)
-            .count();
-        say!(
-            "parity of burn and the exported network in tract on {count} {}: largest difference of \
-             two logits {largest:.2e} (largest logit {scale:.1}), same item on {same} of {count}",
-            if photos.is_some() {
-                "photos"
-            } else {
-                "random images (the photos are gone)"
-            }
-        );
-        ensure!(
-            largest <= TOLERANCE * scale,
-            "the exported network does not compute what was trained; no bundle is written"
-        );
-        Ok(())
-    }
-
-    /// Some photos from all over the data, preprocessed.
-    fn spread(&self, data: &Dataset) -> Result<Vec<u8>> {
-        let photos = Photos::new(data, 0);
-        let count = photos.len().min(PARITY_IMAGES);
-        let indices: Vec<usize> = (0..count).map(|n| n * photos.len() / count).collect();
-        Ok(photos
-            .batch(&indices, &self.spec, |_, _, _| Augmentation::NONE)?
-            .pixels)
-    }
-
-    fn noise(&self) -> Vec<u8> {
-        let mut pixels = vec![0; PARITY_IMAGES * square_len(&self.spec)];
-        for (index, square) in pixels.chunks_exact_mut(square_len(&self.spec)).enumerate() {
-            let position = [index as u64, 0, 0];
-            let mut rng = generator(self.config.seed, Purpose::Parity, position);
-            rand::Rng::fill_bytes(&mut rng, square);
-        }
-        pixels
-    }
-
-    fn burn_outputs(&self, numbers: &[f32], count: usize) -> Result<Vec<f32>> {
-        let device = device(self.config.backend);
-        let network = Network::new(self.graph.clone(), &self.weights, &device)?;
-        let size = square_len(&self.spec);
-        let rows = |range: Range<usize>| Ok(numbers[range.start * size..range.end * size].to_vec());
-        let ends = [0, self.graph.nodes.len() - 1];
-        predict(
-            &network,
-            &device,
-            ends,
-            self.config.threads,
-            count,
-            BATCH,
-            rows,
-        )
-    }
-
-    fn tract_outputs(&self, onnx: &[u8], numbers: &[f32]) -> Result<Vec<f32>> {
-        let side = self.spec.size as usize;
-        let mut bytes = onnx;
-        let model = tract_onnx::onnx()
-            .model_for_read(&mut bytes)?
-            .with_input_fact(0, f32::fact([1, 3, side, side]).into())?
-            .into_optimized()?
-            .into_runnable()?;
-        let images: Vec<&[f32]> = numbers.chunks_exact(square_len(&self.spec)).collect();
-        let mut outputs = Vec::new();
-        let compute = |index: usize| {
-            let input = Tensor::from_shape(&[1, 3, side, side], images[index])?;
-            let output = model.run(tvec!(input.into_tvalue()))?;
-            let view = output[0].to_plain_array_view::<f32>()?;
-            Ok(view.iter().copied().collect::<Vec<f32>>())
-        };
-        in_order(self.config.threads, images.len(), compute, |_, row| {
-            outputs.extend(row);
-            Ok(())
-        })?;
-        Ok(outputs)
     }
 
     /// What a bundle of this run says about itself.

@@ -36,6 +36,8 @@ use search::Found;
 const JUDGES: usize = 32;
 /// Photos on which layers are compared.
 const COMPARED: usize = 16;
+/// Layers with a larger part of all weights stay no f32: the file would be hardly smaller.
+const LARGE: f64 = 0.05;
 
 /// Writes a trained network as a bundle in 8 bits that loses next to nothing, or says what would be lost.
 #[derive(clap::Args)]
@@ -63,7 +65,8 @@ pub(crate) struct Args {
     /// Points of item accuracy that may be lost.
     #[arg(long, default_value_t = 1.0, value_name = "POINTS")]
     max_item_drop: f64,
-    /// Layers that may stay f32 where the limits cannot be met without.
+    /// Layers that may stay f32 where the limits cannot be met without; only such with at most a twentieth
+    /// of all weights.
     #[arg(long, default_value_t = 8, value_name = "N")]
     max_float_layers: usize,
     /// Passes over the photos of the run in which the network learns to live with 8 bits, where more is
@@ -225,8 +228,11 @@ impl Args {
         gains: &BTreeMap<usize, f64>,
         (photos, expected, shipped): (&Squares, &Scores, Shipped),
     ) -> Result<(Way, Scores)> {
-        let mut worst: Vec<(usize, f64)> =
-            gains.iter().map(|(&layer, &gain)| (layer, gain)).collect();
+        let mut worst: Vec<(usize, f64)> = gains
+            .iter()
+            .map(|(&layer, &gain)| (layer, gain))
+            .filter(|&(layer, _)| bench.share_of_weights(layer) <= LARGE)
+            .collect();
         worst.sort_by(|a, b| b.1.total_cmp(&a.1));
         let mut worst = worst.into_iter().take(self.max_float_layers);
         loop {

@@ -1,7 +1,7 @@
-//! A plain evaluator of graphs in inference form: slow, and for tests only.
+//! A plain evaluator of graphs in inference form: slow, for tests and for disputes.
 //!
-//! It says what a graph means. Sums are `f64` and every operation is written as its definition, so
-//! that other evaluators can be held against it.
+//! It says what a graph means. It computes in `f64` and every operation is written as its definition,
+//! so that other evaluators can be held against it.
 
 use crate::graph::{Activation, Graph, GraphError, Node, Op, Padding, Shape};
 use crate::weights::{Tensor, Weights};
@@ -30,7 +30,7 @@ pub fn run_all(
         shapes[0].len(),
         "the input has another shape than the graph's"
     );
-    let mut values: Vec<Vec<f32>> = Vec::with_capacity(graph.nodes.len());
+    let mut values: Vec<Vec<f64>> = Vec::with_capacity(graph.nodes.len());
     for (node, &shape) in graph.nodes.iter().zip(&shapes) {
         let parameter = |name: &str| {
             let name = format!("{}.{name}", node.name);
@@ -40,7 +40,7 @@ pub fn run_all(
         };
         let operand = |n: usize| &values[node.inputs[n]];
         let value = match node.op {
-            Op::Input => input.to_vec(),
+            Op::Input => input.iter().map(|&x| f64::from(x)).collect(),
             Op::Conv { bias, .. } => {
                 let bias = if bias { Some(parameter("bias")?) } else { None };
                 let from = shapes[node.inputs[0]];
@@ -61,10 +61,7 @@ pub fn run_all(
                 .collect(),
             Op::GlobalAvgPool => {
                 let area = operand(0).len() / shape.len();
-                let mean = |channel: &[f32]| {
-                    let sum: f64 = channel.iter().map(|&x| f64::from(x)).sum();
-                    (sum / area as f64) as f32
-                };
+                let mean = |channel: &[f64]| channel.iter().sum::<f64>() / area as f64;
                 operand(0).chunks_exact(area).map(mean).collect()
             }
             Op::Dense { .. } => dense(operand(0), parameter("weight")?, parameter("bias")?),
@@ -86,8 +83,8 @@ pub fn run_all(
             ),
             Op::Mul => {
                 let area = operand(0).len() / operand(1).len();
-                let scale = |(channel, &factor): (&[f32], &f32)| {
-                    channel.iter().map(|x| x * factor).collect::<Vec<f32>>()
+                let scale = |(channel, &factor): (&[f64], &f64)| {
+                    channel.iter().map(|x| x * factor).collect::<Vec<f64>>()
                 };
                 let channels = operand(0).chunks_exact(area).zip(operand(1));
                 channels.flat_map(scale).collect()
@@ -96,7 +93,8 @@ pub fn run_all(
         };
         values.push(value);
     }
-    Ok(values)
+    let single = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect();
+    Ok(values.into_iter().map(single).collect())
 }
 
 /// Weights with which outputs neither vanish nor explode, drawn from `seed`: convolution and dense
@@ -151,28 +149,26 @@ impl Random {
     }
 }
 
-fn activate(activation: Activation, x: f32) -> f32 {
-    let x = f64::from(x);
+fn activate(activation: Activation, x: f64) -> f64 {
     let sigmoid = || 1.0 / (1.0 + (-x).exp());
     let hard_sigmoid = || (x + 3.0).clamp(0.0, 6.0) / 6.0;
-    let y = match activation {
+    match activation {
         Activation::Relu => x.max(0.0),
         Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Sigmoid => sigmoid(),
         Activation::Silu => x * sigmoid(),
         Activation::HardSigmoid => hard_sigmoid(),
         Activation::HardSwish => x * hard_sigmoid(),
-    };
-    y as f32
+    }
 }
 
 fn max_pool(
-    input: &[f32],
+    input: &[f64],
     [from, to]: [Shape; 2],
     kernel: [usize; 2],
     stride: usize,
     padding: Padding,
-) -> Vec<f32> {
+) -> Vec<f64> {
     let (
         Shape::Map { height, width, .. },
         Shape::Map {
@@ -197,7 +193,7 @@ fn max_pool(
                 let columns = covered(x, pads.left, kernel[1], width);
                 let rows = covered(y, pads.top, kernel[0], height);
                 let windows = rows.map(|row| &channel[row * width..][columns.clone()]);
-                output.push(windows.flatten().fold(f32::NEG_INFINITY, |m, &x| m.max(x)));
+                output.push(windows.flatten().fold(f64::NEG_INFINITY, |m, &x| m.max(x)));
             }
         }
     }
@@ -206,12 +202,12 @@ fn max_pool(
 
 fn conv(
     node: &Node,
-    input: &[f32],
+    input: &[f64],
     from: Shape,
     to: Shape,
     weight: &Tensor,
     bias: Option<&Tensor>,
-) -> Vec<f32> {
+) -> Vec<f64> {
     let Op::Conv {
         out,
         kernel,
@@ -260,58 +256,54 @@ fn conv(
                             if row < height && column < width {
                                 let at = ((first_channel + i) * height + row) * width + column;
                                 let tap = ((o * group_in + i) * kernel_height + ky) * kernel_width;
-                                sum += f64::from(input[at]) * f64::from(weight.data[tap + kx]);
+                                sum += input[at] * f64::from(weight.data[tap + kx]);
                             }
                         }
                     }
                 }
-                output.push(sum as f32);
+                output.push(sum);
             }
         }
     }
     output
 }
 
-fn batch_norm(input: &[f32], shape: Shape, eps: f64, parameters: [&Tensor; 4]) -> Vec<f32> {
+fn batch_norm(input: &[f64], shape: Shape, eps: f64, parameters: [&Tensor; 4]) -> Vec<f64> {
     let area = input.len() / shape.channels();
-    let norm = |(index, &x): (usize, &f32)| {
+    let norm = |(index, &x): (usize, &f64)| {
         let [weight, bias, mean, var] = parameters.map(|p| f64::from(p.data[index / area]));
-        ((f64::from(x) - mean) / (var + eps).sqrt() * weight + bias) as f32
+        (x - mean) / (var + eps).sqrt() * weight + bias
     };
     input.iter().enumerate().map(norm).collect()
 }
 
 fn group_norm(
-    input: &[f32],
+    input: &[f64],
     shape: Shape,
     groups: usize,
     eps: f64,
     [weight, bias]: [&Tensor; 2],
-) -> Vec<f32> {
+) -> Vec<f64> {
     let area = input.len() / shape.channels();
     let size = input.len() / groups;
-    let moments = |group: &[f32]| {
-        let values = || group.iter().map(|&x| f64::from(x));
-        let mean = values().sum::<f64>() / size as f64;
-        let variance = values().map(|x| (x - mean).powi(2)).sum::<f64>() / size as f64;
+    let moments = |group: &[f64]| {
+        let mean = group.iter().sum::<f64>() / size as f64;
+        let variance = group.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / size as f64;
         (mean, variance)
     };
     let moments: Vec<(f64, f64)> = input.chunks_exact(size).map(moments).collect();
-    let norm = |(index, &x): (usize, &f32)| {
+    let norm = |(index, &x): (usize, &f64)| {
         let (mean, variance) = moments[index / size];
         let [weight, bias] = [weight, bias].map(|p| f64::from(p.data[index / area]));
-        ((f64::from(x) - mean) / (variance + eps).sqrt() * weight + bias) as f32
+        (x - mean) / (variance + eps).sqrt() * weight + bias
     };
     input.iter().enumerate().map(norm).collect()
 }
 
-fn dense(input: &[f32], weight: &Tensor, bias: &Tensor) -> Vec<f32> {
+fn dense(input: &[f64], weight: &Tensor, bias: &Tensor) -> Vec<f64> {
     let row = |(weights, &bias): (&[f32], &f32)| {
-        let products = weights
-            .iter()
-            .zip(input)
-            .map(|(&w, &x)| f64::from(w) * f64::from(x));
-        (f64::from(bias) + products.sum::<f64>()) as f32
+        let products = weights.iter().zip(input).map(|(&w, &x)| f64::from(w) * x);
+        f64::from(bias) + products.sum::<f64>()
     };
     weight
         .data

@@ -249,7 +249,8 @@ impl Writer<'_> {
 
 /// An integer and a power of two whose product is `x`.
 fn mantissa(x: f32) -> (i32, f32) {
-    let unit = (x.abs().log2().floor() - 23.0).max(-126.0).exp2();
+    let exponent = x.to_bits() >> 23 & 255;
+    let unit = f32::from_bits(exponent.saturating_sub(23).max(1) << 23);
     ((x / unit) as i32, unit)
 }
 

@@ -11,7 +11,7 @@ use models::Tensor;
 /// Most bytes that are read from one file, packed or not.
 const MAX_BYTES: u64 = 4 << 30;
 
-/// All floating-point tensors of a file.
+/// All tensors of a file in f32, f16 or bf16, as f32.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let mut file = std::fs::File::open(path)?;
     ensure!(file.metadata()?.is_file(), "this is not a file");
@@ -55,11 +55,14 @@ fn read_wheel(file: std::fs::File) -> Result<BTreeMap<String, Tensor>> {
 fn read_pytorch(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let mut tensors = BTreeMap::new();
     for (name, tensor) in PytorchReader::new(path)?.into_tensors() {
-        if tensor.dtype() != DType::F32 {
-            continue;
-        }
+        let form = match tensor.dtype() {
+            DType::F32 => Form::F32,
+            DType::F16 => Form::F16,
+            DType::BF16 => Form::Bf16,
+            _ => continue,
+        };
         let bytes = tensor.read()?;
-        let data = floats(&bytes, f32::from_ne_bytes);
+        let data = form.floats(&bytes);
         tensors.insert(
             name,
             Tensor {
@@ -68,7 +71,10 @@ fn read_pytorch(path: &Path) -> Result<BTreeMap<String, Tensor>> {
             },
         );
     }
-    ensure!(!tensors.is_empty(), "the file holds no f32 tensors");
+    ensure!(
+        !tensors.is_empty(),
+        "the file holds no tensors of f32, f16 or bf16"
+    );
     Ok(tensors)
 }
 
@@ -95,9 +101,12 @@ fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
             continue;
         }
         let entry: Entry = serde_json::from_value(entry).with_context(|| format!("{name:?}"))?;
-        if entry.dtype != "F32" {
-            continue;
-        }
+        let form = match &entry.dtype[..] {
+            "F32" => Form::F32,
+            "F16" => Form::F16,
+            "BF16" => Form::Bf16,
+            _ => continue,
+        };
         let [from, to] = entry.data_offsets;
         let values = data
             .get(from..to)
@@ -105,12 +114,12 @@ fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
         let count = entry
             .shape
             .iter()
-            .try_fold(4usize, |n, &side| n.checked_mul(side));
+            .try_fold(form.bytes(), |n, &side| n.checked_mul(side));
         ensure!(
             count == Some(values.len()),
             "{name:?} does not fill its shape"
         );
-        let data = floats(values, f32::from_le_bytes);
+        let data = form.floats(values);
         tensors.insert(
             name,
             Tensor {
@@ -119,13 +128,57 @@ fn read_safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>> {
             },
         );
     }
-    ensure!(!tensors.is_empty(), "the file holds no f32 tensors");
+    ensure!(
+        !tensors.is_empty(),
+        "the file holds no tensors of f32, f16 or bf16"
+    );
     Ok(tensors)
 }
 
-fn floats(bytes: &[u8], read: fn([u8; 4]) -> f32) -> Vec<f32> {
-    let (words, _) = bytes.as_chunks::<4>();
-    words.iter().map(|&word| read(word)).collect()
+/// How a file stores numbers, little endian.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Form {
+    fn bytes(self) -> usize {
+        match self {
+            Form::F32 => 4,
+            Form::F16 | Form::Bf16 => 2,
+        }
+    }
+
+    fn floats(self, bytes: &[u8]) -> Vec<f32> {
+        let halves = bytes.as_chunks::<2>().0.iter();
+        let halves = halves.map(|&half| u16::from_le_bytes(half));
+        match self {
+            Form::F32 => {
+                let words = bytes.as_chunks::<4>().0.iter();
+                words.map(|&word| f32::from_le_bytes(word)).collect()
+            }
+            Form::F16 => halves.map(from_f16).collect(),
+            // The upper half of an f32.
+            Form::Bf16 => halves
+                .map(|half| f32::from_bits(u32::from(half) << 16))
+                .collect(),
+        }
+    }
+}
+
+/// IEEE 754's 16 bits: a sign, 5 of exponent, 10 of fraction.
+fn from_f16(half: u16) -> f32 {
+    let sign = u32::from(half >> 15) << 31;
+    let (exponent, fraction) = (u32::from(half >> 10) & 31, u32::from(half) & 1023);
+    let magnitude = match exponent {
+        // Below the smallest normal number, in steps of 2^-24.
+        0 => (fraction as f32 * 2f32.powi(-24)).to_bits(),
+        31 => 0x7f80_0000 | fraction << 13,
+        _ => (exponent + 112) << 23 | fraction << 13,
+    };
+    f32::from_bits(sign | magnitude)
 }
 
 #[cfg(test)]
@@ -147,6 +200,30 @@ mod tests {
                 "cut at {length}"
             );
         }
+    }
+
+    #[test]
+    fn halves_are_read() {
+        let halves = |form: Form, words: &[u16]| {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            form.floats(&bytes)
+        };
+        let words = [
+            0x3c00, 0xc000, 0x3555, 0x0001, 0x83ff, 0x7bff, 0xfc00, 0x8000,
+        ];
+        let expected = [
+            1.0,
+            -2.0,
+            0.333_251_95,
+            5.960_464_5e-8,
+            -6.097_555e-5,
+            65504.0,
+            f32::NEG_INFINITY,
+            -0.0,
+        ];
+        assert_eq!(halves(Form::F16, &words), expected);
+        assert!(halves(Form::F16, &[0x7e00])[0].is_nan());
+        assert_eq!(halves(Form::Bf16, &[0x3f80, 0xc049]), [1.0, -3.140_625]);
     }
 
     proptest! {

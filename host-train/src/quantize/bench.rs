@@ -60,6 +60,15 @@ impl Bench<'_> {
         Ok(likeness(&self.wanted, &scores))
     }
 
+    /// The part of all weights and biases that a layer's kernel is.
+    pub(super) fn share_of_weights(&self, layer: usize) -> f64 {
+        let weights = &self.trained.weights;
+        let all: usize = weights.values().map(|tensor| tensor.data.len()).sum();
+        let name = format!("{}.weight", self.graph.nodes[layer].name);
+        let own = weights.get(&name).map_or(0, |tensor| tensor.data.len());
+        own as f64 / all.max(1) as f64
+    }
+
     /// The layers with weights.
     pub(super) fn layers(&self) -> Vec<usize> {
         let nodes = self.graph.nodes.iter().enumerate();
