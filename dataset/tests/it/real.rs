@@ -1,6 +1,6 @@
 //! Real photos, where they are present.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use models::LabelSet;
 
