@@ -132,7 +132,7 @@ impl Factor for i16 {
 /// The byte less 128.
 impl Factor for i8 {
     const GROUP: usize = 4;
-    const ROWS: usize = 4;
+    const ROWS: usize = 12;
     type Packed = Packed<i8>;
 
     fn zero(zero_point: u8) -> i8 {

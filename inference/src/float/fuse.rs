@@ -16,34 +16,51 @@ pub(super) fn fuse(mut region: Region) -> Region {
     region
 }
 
+/// How the steps of a region depend on each other, for each tensor.
+struct Links {
+    /// How often steps take it, or it leaves.
+    uses: Vec<usize>,
+    makers: Vec<Option<usize>>,
+}
+
+impl Links {
+    fn of(region: &Region) -> Links {
+        let mut links = Links {
+            uses: vec![0; region.tensors],
+            makers: vec![None; region.tensors],
+        };
+        for (index, step) in region.steps.iter().enumerate() {
+            step.inputs.iter().for_each(|input| links.uses[*input] += 1);
+            links.makers[step.output] = Some(index);
+        }
+        for (tensor, _) in &region.outputs {
+            links.uses[*tensor] += 1;
+        }
+        links
+    }
+
+    /// The step that makes a tensor which nothing else uses.
+    fn only_maker(&self, tensor: usize) -> Option<usize> {
+        self.makers[tensor].filter(|_| self.uses[tensor] == 1)
+    }
+}
+
 impl Region {
-    /// How many steps take a tensor, or whether it leaves.
-    fn uses(&self, tensor: usize) -> usize {
-        let inputs = self.steps.iter().flat_map(|step| &step.inputs);
-        let inside = inputs.filter(|input| **input == tensor).count();
-        let outside = self.outputs.iter().filter(|output| output.0 == tensor);
-        inside + outside.count()
-    }
-
-    fn maker(&self, tensor: usize) -> Option<usize> {
-        self.steps.iter().position(|step| step.output == tensor)
-    }
-
     /// The step that makes a tensor which nothing else uses and which has no activation yet.
-    fn plain_maker(&self, tensor: usize) -> Option<usize> {
-        let maker = self.maker(tensor)?;
-        let plain = self.steps[maker].activation == Activation::None;
-        (plain && self.uses(tensor) == 1).then_some(maker)
+    fn plain_maker(&self, links: &Links, tensor: usize) -> Option<usize> {
+        let plain = |maker: &usize| self.steps[*maker].activation == Activation::None;
+        links.only_maker(tensor).filter(plain)
     }
 
     /// A tensor times its sigmoid is one function of it.
     fn products(&mut self) -> Option<()> {
+        let links = Links::of(self);
         let (index, gate, function) = self.steps.iter().enumerate().find_map(|(index, step)| {
             let (StepOp::Mul, [a, b]) = (&step.op, step.inputs.as_slice()) else {
                 return None;
             };
             [[*a, *b], [*b, *a]].into_iter().find_map(|[x, gate]| {
-                let maker = self.maker(gate).filter(|_| self.uses(gate) == 1)?;
+                let maker = links.only_maker(gate)?;
                 let Step {
                     op: StepOp::Activate,
                     inputs,
@@ -76,11 +93,12 @@ impl Region {
 
     /// Factors and sums per channel become part of the convolution before.
     fn norms(&mut self) -> Option<()> {
+        let links = Links::of(self);
         let (index, maker, factors) = self.steps.iter().enumerate().find_map(|(index, step)| {
             let StepOp::Conv(norm) = &step.op else {
                 return None;
             };
-            let maker = self.plain_maker(*step.inputs.first()?)?;
+            let maker = self.plain_maker(&links, *step.inputs.first()?)?;
             let alone = step.inputs.len() == 1 && self.steps[maker].inputs.len() == 1;
             let StepOp::Conv(before) = &self.steps[maker].op else {
                 return None;
@@ -105,11 +123,12 @@ impl Region {
 
     /// An activation becomes part of the step before.
     fn activations(&mut self) -> Option<()> {
+        let links = Links::of(self);
         let (index, maker) = self.steps.iter().enumerate().find_map(|(index, step)| {
             let StepOp::Activate = step.op else {
                 return None;
             };
-            let maker = self.plain_maker(*step.inputs.first()?)?;
+            let maker = self.plain_maker(&links, *step.inputs.first()?)?;
             let takes = matches!(
                 self.steps[maker].op,
                 StepOp::Conv(_) | StepOp::Dense(_) | StepOp::Add | StepOp::Mul
@@ -125,12 +144,13 @@ impl Region {
 
     /// A sum becomes part of the convolution that makes one of its operands.
     fn sums(&mut self) -> Option<()> {
+        let links = Links::of(self);
         let (index, maker, other) = self.steps.iter().enumerate().find_map(|(index, step)| {
             let (StepOp::Add, [a, b]) = (&step.op, step.inputs.as_slice()) else {
                 return None;
             };
             [[*a, *b], [*b, *a]].into_iter().find_map(|[own, other]| {
-                let maker = self.plain_maker(own)?;
+                let maker = self.plain_maker(&links, own)?;
                 let alone = self.steps[maker].inputs.len() == 1;
                 let dense = matches!(&self.steps[maker].op, StepOp::Conv(conv) if !conv.depthwise);
                 (alone && dense && own != other).then_some((index, maker, other))

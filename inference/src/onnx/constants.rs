@@ -164,10 +164,11 @@ impl Constant {
     /// All values, if they are of that type.
     pub(crate) fn values<T: Value>(&self) -> Option<Vec<T>> {
         let bytes = self.stored::<T>()?.bytes().ok()?;
-        let values = bytes.chunks_exact(size_of::<T>());
-        values
-            .map(|bytes| Some(T::of(T::Bytes::try_from(bytes).ok()?)))
-            .collect()
+        let mut values = Vec::with_capacity(bytes.len() / size_of::<T>());
+        for bytes in bytes.chunks_exact(size_of::<T>()) {
+            values.push(T::of(T::Bytes::try_from(bytes).ok()?));
+        }
+        Some(values)
     }
 
     /// All values of a tensor of 8-bit integers, and whether they are signed.

@@ -7,7 +7,7 @@ mod values;
 
 use std::arch::aarch64::*;
 
-use super::{PANEL, Panel, Rows};
+use super::{End, PANEL, Panel, Rows};
 use crate::Range;
 pub(super) use depthwise::{byte_plane, byte_row};
 use matrix::Matrix;
@@ -55,36 +55,85 @@ unsafe fn load4(from: *const i32) -> [int32x4_t; 4] {
     unsafe { std::array::from_fn(|index| vld1q_s32(from.add(index.wrapping_mul(4)))) }
 }
 
-/// Sums times scales, rounded half to even, plus the zero point, saturated to the range.
-///
-/// # Safety
-/// There are sixteen scales.
-#[inline(always)]
-unsafe fn bytes(sums: [int32x4_t; 4], scale: *const f32, range: Range) -> uint8x16_t {
-    // SAFETY: the contract.
-    unsafe {
-        let rounded = |index: usize| {
-            let scale = vld1q_f32(scale.add(index.wrapping_mul(4)));
-            vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[index]), scale))
-        };
-        saturated([rounded(0), rounded(1), rounded(2), rounded(3)], range)
+/// A [`Range`] in registers.
+#[derive(Clone, Copy)]
+struct Limits {
+    zero_point: int16x8_t,
+    min: uint8x16_t,
+    max: uint8x16_t,
+}
+
+impl Limits {
+    #[inline(always)]
+    fn of(range: Range) -> Limits {
+        // SAFETY: every CPU that this runs on has NEON.
+        unsafe {
+            Limits {
+                zero_point: vdupq_n_s16(range.zero_point.into()),
+                min: vdupq_n_u8(range.min),
+                max: vdupq_n_u8(range.max),
+            }
+        }
+    }
+}
+
+/// What becomes of the sums of sixteen channels, in registers: loaded once for many of them, because a
+/// store might, for all that the compiler knows, change it in memory.
+#[derive(Clone, Copy)]
+struct Ending {
+    scale: [float32x4_t; 4],
+    limits: Limits,
+    /// How many of the channels exist.
+    columns: usize,
+}
+
+impl Ending {
+    /// # Safety
+    /// There are sixteen scales.
+    #[inline(always)]
+    unsafe fn load(end: &End<'_>) -> Ending {
+        let scale = end.scale.as_ptr();
+        Ending {
+            // SAFETY: the contract.
+            scale: std::array::from_fn(|index| unsafe { vld1q_f32(scale.add(4 * index)) }),
+            limits: Limits::of(end.range),
+            columns: end.columns,
+        }
+    }
+
+    /// Sums times scales, rounded half to even, plus the zero point, saturated to the range; stored.
+    ///
+    /// # Safety
+    /// `out` is good for as many bytes as there are columns, which are sixteen if `FULL`.
+    #[inline(always)]
+    unsafe fn store<const FULL: bool>(&self, sums: [int32x4_t; 4], out: *mut u8) {
+        // SAFETY: the contract; every CPU that this runs on has NEON.
+        unsafe {
+            let rounded = |index: usize| {
+                vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[index]), self.scale[index]))
+            };
+            let rounded = [rounded(0), rounded(1), rounded(2), rounded(3)];
+            let bytes = saturated(rounded, self.limits);
+            if FULL {
+                vst1q_u8(out, bytes);
+            } else {
+                store(bytes, out, self.columns);
+            }
+        }
     }
 }
 
 /// Rounded values plus the zero point, saturated to the range.
 #[inline(always)]
-unsafe fn saturated(rounded: [int32x4_t; 4], range: Range) -> uint8x16_t {
+unsafe fn saturated(rounded: [int32x4_t; 4], limits: Limits) -> uint8x16_t {
     // SAFETY: every CPU that this runs on has NEON.
     unsafe {
-        let zero_point = vdupq_n_s16(range.zero_point.into());
-        let words = |low, high| vqaddq_s16(vqmovn_high_s32(vqmovn_s32(low), high), zero_point);
+        let words =
+            |low, high| vqaddq_s16(vqmovn_high_s32(vqmovn_s32(low), high), limits.zero_point);
         let low = words(rounded[0], rounded[1]);
         let high = words(rounded[2], rounded[3]);
         let bytes = vqmovun_high_s16(vqmovun_s16(low), high);
-        vminq_u8(
-            vmaxq_u8(bytes, vdupq_n_u8(range.min)),
-            vdupq_n_u8(range.max),
-        )
+        vminq_u8(vmaxq_u8(bytes, limits.min), limits.max)
     }
 }
 

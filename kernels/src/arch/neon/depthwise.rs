@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::{BLOCK, ByteSource, PairSource};
-use super::{bytes, load4, store};
+use super::{Ending, load4};
 
 /// # Safety
 /// Lengths are as `super::super::byte_row` checks them.
@@ -51,12 +51,12 @@ pub(in crate::arch) unsafe fn byte_plane(source: &ByteSource<'_>, extreme: bool,
     unsafe {
         match (source.kernel, source.stride[1]) {
             _ if extreme => any(source, out),
-            ([3, 3], 1) => square::<3, 1>(source, out),
-            ([3, 3], 2) => square::<3, 2>(source, out),
-            ([5, 5], 1) => square::<5, 1>(source, out),
-            ([5, 5], 2) => square::<5, 2>(source, out),
-            ([7, 7], 1) => square::<7, 1>(source, out),
-            ([7, 7], 2) => square::<7, 2>(source, out),
+            ([3, 3], 1) => blocks::<3, 1>(source, out),
+            ([3, 3], 2) => blocks::<3, 2>(source, out),
+            ([5, 5], 1) => blocks::<5, 1>(source, out),
+            ([5, 5], 2) => blocks::<5, 2>(source, out),
+            ([7, 7], 1) => blocks::<7, 1>(source, out),
+            ([7, 7], 2) => blocks::<7, 2>(source, out),
             _ => any(source, out),
         }
     }
@@ -66,21 +66,40 @@ pub(in crate::arch) unsafe fn byte_plane(source: &ByteSource<'_>, extreme: bool,
 /// As for [`byte_plane`]; the kernel has the side `SIDE`, columns the stride `STEP`, and of two
 /// weights one at most is -128.
 #[inline(always)]
-unsafe fn square<const SIDE: usize, const STEP: usize>(source: &ByteSource<'_>, out: &mut [u8]) {
+unsafe fn blocks<const SIDE: usize, const STEP: usize>(source: &ByteSource<'_>, out: &mut [u8]) {
+    // SAFETY: the contract is that of this function.
+    unsafe {
+        if source.end.columns == BLOCK {
+            square::<SIDE, STEP, true>(source, out);
+        } else {
+            square::<SIDE, STEP, false>(source, out);
+        }
+    }
+}
+
+/// # Safety
+/// As for [`blocks`]; if `FULL`, all channels of the block exist.
+#[inline(always)]
+unsafe fn square<const SIDE: usize, const STEP: usize, const FULL: bool>(
+    source: &ByteSource<'_>,
+    out: &mut [u8],
+) {
     let [height, width] = source.output;
     let mut out = out.as_mut_ptr();
     let mut row = source.factors.as_ptr();
-    // SAFETY: the contract is that of this function; no column is beyond the last.
+    // SAFETY: the contract is that of this function; no column is beyond the last. `byte_plane` holds
+    // the scales and biases to a block.
     unsafe {
+        let ending = (load4(source.end.bias.as_ptr()), Ending::load(&source.end));
         for _ in 0..height {
             let mut from = row;
             for _ in 0..width / 2 {
-                columns::<SIDE, STEP, 2>(source, from, out);
+                columns::<SIDE, STEP, 2, FULL>(source, &ending, from, out);
                 from = from.wrapping_add(2 * STEP * BLOCK);
                 out = out.wrapping_add(source.end.step.wrapping_mul(2));
             }
             if width % 2 == 1 {
-                columns::<SIDE, STEP, 1>(source, from, out);
+                columns::<SIDE, STEP, 1, FULL>(source, &ending, from, out);
                 out = out.wrapping_add(source.end.step);
             }
             row = row.wrapping_add(source.row.wrapping_mul(source.stride[0]));
@@ -92,14 +111,15 @@ unsafe fn square<const SIDE: usize, const STEP: usize>(source: &ByteSource<'_>, 
 /// As for [`square`]; `COUNT` outputs, at most two, exist from that on to which `factors` and `out`
 /// belong.
 #[inline(always)]
-unsafe fn columns<const SIDE: usize, const STEP: usize, const COUNT: usize>(
+unsafe fn columns<const SIDE: usize, const STEP: usize, const COUNT: usize, const FULL: bool>(
     source: &ByteSource<'_>,
+    (bias, ending): &([int32x4_t; 4], Ending),
     factors: *const i8,
     out: *mut u8,
 ) {
     // SAFETY: `byte_plane` holds rows, weights and output to their lengths.
     unsafe {
-        let mut sums = [load4(source.end.bias.as_ptr()); COUNT];
+        let mut sums = [*bias; COUNT];
         let mut weights = source.weights.as_ptr();
         let mut row = factors;
         // Columns of two rows at a time, then the last row.
@@ -132,10 +152,10 @@ unsafe fn columns<const SIDE: usize, const STEP: usize, const COUNT: usize>(
         }
         // Written out, because in a loop the sums would have to lie in memory.
         if let Some(sums) = sums.first() {
-            finish(*sums, source, out);
+            ending.store::<FULL>(*sums, out);
         }
         if let Some(sums) = sums.get(1) {
-            finish(*sums, source, out.wrapping_add(source.end.step));
+            ending.store::<FULL>(*sums, out.wrapping_add(source.end.step));
         }
     }
 }
@@ -149,9 +169,10 @@ unsafe fn any(source: &ByteSource<'_>, out: &mut [u8]) {
     let mut out = out.as_mut_ptr();
     // SAFETY: `byte_plane` holds rows, weights and output to their lengths.
     unsafe {
+        let (bias, ending) = (load4(source.end.bias.as_ptr()), Ending::load(&source.end));
         for y in 0..height {
             for x in 0..width {
-                let mut sums = load4(source.end.bias.as_ptr());
+                let mut sums = bias;
                 let mut weights = source.weights.as_ptr();
                 for ky in 0..source.kernel[0] {
                     let row = y.wrapping_mul(source.stride[0]).wrapping_add(ky);
@@ -164,20 +185,11 @@ unsafe fn any(source: &ByteSource<'_>, out: &mut [u8]) {
                         from = from.wrapping_add(BLOCK);
                     }
                 }
-                finish(sums, source, out);
+                ending.store::<false>(sums, out);
                 out = out.wrapping_add(source.end.step);
             }
         }
     }
-}
-
-/// # Safety
-/// `out` belongs to the output of the sums.
-#[inline(always)]
-unsafe fn finish(sums: [int32x4_t; 4], source: &ByteSource<'_>, out: *mut u8) {
-    let end = &source.end;
-    // SAFETY: the contract; `byte_plane` holds the scales to a block.
-    unsafe { store(bytes(sums, end.scale.as_ptr(), end.range), out, end.columns) };
 }
 
 /// Adds the products of two factors of each channel: they fit 16 bits unless both weights are -128.

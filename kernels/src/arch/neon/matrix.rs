@@ -5,8 +5,8 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::{Panel, Rows};
-use super::load4;
-use super::products::{GROUP_WEIGHTS, Tile, alone, finish_row};
+use super::products::{GROUP_WEIGHTS, Tile, alone};
+use super::{Ending, load4};
 
 /// With products of matrices.
 pub(super) struct Matrix;
@@ -113,13 +113,14 @@ unsafe fn matrix<const PAIRS: usize>(
                 *b = b.wrapping_add(rows.segment_step);
             }
         }
-        // Written out as in `finish`.
+        let ending = Ending::load(&panel.end);
+        // Written out as in `finish_rows`.
         if let Some(sums) = sums.first() {
-            finish_pair(sums, panel, out, count > 1);
+            finish_pair(sums, &ending, panel.end.step, out, count > 1);
         }
         if let Some(sums) = sums.get(1) {
             let out = out.wrapping_add(panel.end.step.wrapping_mul(2));
-            finish_pair(sums, panel, out, count > 3);
+            finish_pair(sums, &ending, panel.end.step, out, count > 3);
         }
     }
 }
@@ -129,16 +130,22 @@ unsafe fn matrix<const PAIRS: usize>(
 /// # Safety
 /// `out` belongs to the first.
 #[inline(always)]
-unsafe fn finish_pair(sums: &[int32x4_t; 8], panel: &Panel<'_, i8>, out: *mut u8, both: bool) {
+unsafe fn finish_pair(
+    sums: &[int32x4_t; 8],
+    ending: &Ending,
+    step: usize,
+    out: *mut u8,
+    both: bool,
+) {
     // SAFETY: the contract.
     unsafe {
         let sums = sums.map(|four| vreinterpretq_s64_s32(four));
         let near = |at: usize| vreinterpretq_s32_s64(vzip1q_s64(sums[2 * at], sums[2 * at + 1]));
         let far = |at: usize| vreinterpretq_s32_s64(vzip2q_s64(sums[2 * at], sums[2 * at + 1]));
-        finish_row([near(0), near(1), near(2), near(3)], panel, out);
+        ending.store::<false>([near(0), near(1), near(2), near(3)], out);
         if both {
-            let out = out.wrapping_add(panel.end.step);
-            finish_row([far(0), far(1), far(2), far(3)], panel, out);
+            let out = out.wrapping_add(step);
+            ending.store::<false>([far(0), far(1), far(2), far(3)], out);
         }
     }
 }

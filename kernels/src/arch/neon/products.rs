@@ -10,8 +10,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::super::{End, PANEL, Panel, Rows};
-use super::{bytes, load4, store};
+use super::super::{PANEL, Panel, Rows};
+use super::{Ending, load4};
 
 /// Bytes of a panel's weights for one group.
 pub(super) const GROUP_WEIGHTS: usize = 4 * PANEL;
@@ -44,6 +44,12 @@ pub(super) unsafe fn tiles<T: Tile>(rows: &Rows<'_, i8>, panel: &Panel<'_, i8>, 
         while !starts.is_empty() {
             let count = starts.len().min(T::ROWS);
             match *starts {
+                [a, b, c, d, e, f, ..] if T::ROWS >= 6 => {
+                    T::tile(rows, panel, &[a, b, c, d, e, f], out);
+                }
+                [a, b, c, d, e, ..] if T::ROWS >= 5 => {
+                    T::tile(rows, panel, &[a, b, c, d, e], out);
+                }
                 [a, b, c, d, ..] if T::ROWS >= 4 => T::tile(rows, panel, &[a, b, c, d], out),
                 [a, b, c, ..] if T::ROWS >= 3 => T::tile(rows, panel, &[a, b, c], out),
                 [a, b, ..] => T::tile(rows, panel, &[a, b], out),
@@ -184,7 +190,7 @@ unsafe fn mull_two(
 pub(super) struct Dot;
 
 impl Tile for Dot {
-    const ROWS: usize = 4;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     unsafe fn tile<const ROWS: usize>(
@@ -234,11 +240,11 @@ unsafe fn dot_group<const LANE: i32, const ROWS: usize>(
 ) {
     // SAFETY: the contract.
     unsafe {
-        let columns: [int8x16_t; 4] =
-            std::array::from_fn(|index| vld1q_s8(weights.add(16 * index)));
-        for (sums, factors) in sums.iter_mut().zip(factors) {
-            for (sum, column) in sums.iter_mut().zip(columns) {
-                *sum = dot::<LANE>(*sum, column, *factors);
+        // One register of weights at a time: sums and factors of six rows take thirty.
+        for column in 0..4 {
+            let weights = vld1q_s8(weights.add(16 * column));
+            for (sums, factors) in sums.iter_mut().zip(factors) {
+                sums[column] = dot::<LANE>(sums[column], weights, *factors);
             }
         }
     }
@@ -293,8 +299,7 @@ unsafe fn repeated<const LANE: i32>(groups: int8x16_t) -> int8x16_t {
     repeated
 }
 
-/// Stores the bytes that become of the sums of up to four rows. Written out, because in a loop the
-/// sums would have to lie in memory.
+/// Stores the bytes that become of the sums of up to six rows.
 ///
 /// # Safety
 /// `out` belongs to the first of them.
@@ -304,31 +309,50 @@ unsafe fn finish<const ROWS: usize>(
     panel: &Panel<'_, i8>,
     out: *mut u8,
 ) {
-    let to = |index: usize| out.wrapping_add(panel.end.step.wrapping_mul(index));
-    // SAFETY: the contract.
+    // SAFETY: the contract; `check` holds the scales to a panel.
     unsafe {
-        if let Some(sums) = sums.first() {
-            finish_row(*sums, panel, to(0));
-        }
-        if let Some(sums) = sums.get(1) {
-            finish_row(*sums, panel, to(1));
-        }
-        if let Some(sums) = sums.get(2) {
-            finish_row(*sums, panel, to(2));
-        }
-        if let Some(sums) = sums.get(3) {
-            finish_row(*sums, panel, to(3));
+        let ending = Ending::load(&panel.end);
+        if ending.columns == PANEL {
+            finish_rows::<ROWS, true>(sums, &ending, panel.end.step, out);
+        } else {
+            finish_rows::<ROWS, false>(sums, &ending, panel.end.step, out);
         }
     }
 }
 
+/// Written out, because in a loop the sums would have to lie in memory.
+///
 /// # Safety
-/// `out` belongs to the row of the sums.
+/// As for [`finish`]; if `FULL`, all columns exist.
 #[inline(always)]
-pub(super) unsafe fn finish_row(sums: [int32x4_t; 4], panel: &Panel<'_, i8>, out: *mut u8) {
-    let End { range, columns, .. } = panel.end;
-    // SAFETY: the contract; `check` holds the scales to a panel.
-    unsafe { store(bytes(sums, panel.end.scale.as_ptr(), range), out, columns) };
+unsafe fn finish_rows<const ROWS: usize, const FULL: bool>(
+    sums: &[[int32x4_t; 4]; ROWS],
+    ending: &Ending,
+    step: usize,
+    out: *mut u8,
+) {
+    let to = |index: usize| out.wrapping_add(step.wrapping_mul(index));
+    // SAFETY: the contract.
+    unsafe {
+        if let Some(sums) = sums.first() {
+            ending.store::<FULL>(*sums, to(0));
+        }
+        if let Some(sums) = sums.get(1) {
+            ending.store::<FULL>(*sums, to(1));
+        }
+        if let Some(sums) = sums.get(2) {
+            ending.store::<FULL>(*sums, to(2));
+        }
+        if let Some(sums) = sums.get(3) {
+            ending.store::<FULL>(*sums, to(3));
+        }
+        if let Some(sums) = sums.get(4) {
+            ending.store::<FULL>(*sums, to(4));
+        }
+        if let Some(sums) = sums.get(5) {
+            ending.store::<FULL>(*sums, to(5));
+        }
+    }
 }
 
 /// Multiplies and adds in registers, `rounds` times; gives how many products that were.

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::super::{Product, Sum, portable};
-use super::saturated;
+use super::{Limits, saturated};
 use crate::Range;
 
 /// # Safety
@@ -53,12 +53,13 @@ unsafe fn rounded(
     let (chunks, _) = out.as_chunks_mut::<16>();
     // SAFETY: the contract; 16 bytes are read and written for each chunk.
     unsafe {
+        let limits = Limits::of(range);
         let [za, zb] = zero_points.map(|zero_point| vdup_n_u8(zero_point));
         for (index, out) in chunks.iter_mut().enumerate() {
             let at = index.wrapping_mul(16);
             let a = words(vld1q_u8(a.as_ptr().add(at)), za);
             let b = words(vld1q_u8(b.as_ptr().add(at)), zb);
-            vst1q_u8(out.as_mut_ptr(), saturated(value(a, b), range));
+            vst1q_u8(out.as_mut_ptr(), saturated(value(a, b), limits));
         }
     }
     out.len() / 16 * 16
