@@ -30,7 +30,7 @@ Commands:
                   `test` takes the same ones each time, or those of PROPTEST_RNG_SEED
   cross           Build edge-runtime for 64-bit ARM boards, in one static file
   arm-test        Run the kernels' tests on emulated ARM CPUs: with neither dot product nor i8mm, with the first, with both
-  vm-test         Run edge-runtime with the kernel's test camera and GPIO chip in a virtual machine
+  vm-test         Run edge-runtime with the kernel's test camera and GPIO chip, also under systemd, in a virtual machine
   bench inference Time networks in our engine and in ONNX Runtime, LiteRT and OpenVINO, side by side.
                   --quick takes 3 minutes, --json FILE writes the figures, --help lists the rest
   bench instructions
