@@ -15,7 +15,7 @@ use crate::{cross, install, output, root, run, target_dir};
 
 const QEMU: &str = "qemu-system-aarch64";
 /// Ends a machine that hangs.
-const LONGEST_S: &str = "1200";
+const LONGEST_S: &str = "1800";
 /// Modules, besides what they need themselves.
 const MODULES: &[&str] = &["vivid", "configfs", "gpio-sim", "softdog"];
 /// Programs of the C tool chain and of the kernel's build.
