@@ -334,4 +334,38 @@ mod tests {
         let expected = in_bytes(&graph, &weights, &scheme, &input);
         check(&graph, &weights, &scheme, &input, &expected);
     }
+    /// ONNX Runtime quantizes layers by itself whose weights and biases are f32 constants between 8-bit tensors.
+    #[test]
+    fn layers_that_stay_f32_stay_so_in_onnx_runtime() {
+        let whole = zoo::build("efficientnet-lite0", 5, Some(32)).unwrap();
+        let whole = whole.prefix(whole.find("blocks.1.expand.act").unwrap());
+        let mut weights = reference::random_weights(&whole, 2).unwrap();
+        // One scale for all channels is not enough.
+        let depthwise = weights.get_mut("blocks.0.depthwise.conv.weight").unwrap();
+        for (index, weight) in depthwise.data.iter_mut().enumerate() {
+            *weight *= [1.0, 0.01][index / 9 % 2];
+        }
+        let (graph, weights) = passes::fold_batch_norm(&whole, &weights).unwrap();
+        let input = drawn(&graph);
+        let values = reference::run_all(&graph, &weights, &input).unwrap();
+        let range = |values: &Vec<f32>| {
+            let [low, high] = [f32::min, f32::max].map(|f| values.iter().copied().fold(0.0, f));
+            Affine::covering([low, high])
+        };
+        let ranges: Vec<Affine> = values.iter().map(range).collect();
+        let float = ["stem.conv", "blocks.0.depthwise.conv"].map(str::to_owned);
+        let scheme = Scheme::new(&graph, &ranges, &BTreeSet::from(float));
+        let layers = graph.nodes.iter().zip(&scheme.weights);
+        let layers = layers.filter(|(node, _)| matches!(node.op, Op::Conv { .. }));
+        assert_eq!(layers.filter(|(_, in_bytes)| !**in_bytes).count(), 2);
+        let expected = in_bytes(&graph, &weights, &scheme, &input);
+        check(&graph, &weights, &scheme, &input, &expected);
+        let onnx = encode(&graph, &weights, &scheme).unwrap();
+        if let Some(found) = crate::zoo_tests::in_onnx_runtime(&onnx, &input, 32) {
+            let far = found.iter().zip(&expected);
+            let far = far.filter(|(a, b)| (*a - *b).abs() > 1e-3 * b.abs().max(1.0));
+            let share = far.count() as f64 / expected.len() as f64;
+            assert!(share < 0.01, "{share}");
+        }
+    }
 }

@@ -109,7 +109,7 @@ fn check_graph(name: &str, graph: Graph) {
     let (folded, weights) = passes::fold_batch_norm(&graph, &weights).unwrap();
     let onnx = encode(&folded, &weights, &Scheme::float(&folded)).unwrap();
     assert_close(name, "tract", &in_tract(&onnx, &input), &burn);
-    if let Some(logits) = in_onnx_runtime(&onnx, &input) {
+    if let Some(logits) = in_onnx_runtime(&onnx, &input, SIDE) {
         assert_close(name, "ONNX Runtime", &logits, &burn);
     }
 }
@@ -188,7 +188,7 @@ fn in_tract(onnx: &[u8], input: &[f32]) -> Vec<f32> {
 }
 
 /// Nothing where Python with ONNX Runtime is not installed.
-fn in_onnx_runtime(onnx: &[u8], input: &[f32]) -> Option<Vec<f32>> {
+pub(crate) fn in_onnx_runtime(onnx: &[u8], input: &[f32], side: u32) -> Option<Vec<f32>> {
     let Some(python) = std::env::var_os("SORTLINE_PYTHON") else {
         eprintln!("SKIPPED: no ONNX Runtime to compare with (run `cargo xtask test`)");
         return None;
@@ -197,7 +197,7 @@ fn in_onnx_runtime(onnx: &[u8], input: &[f32]) -> Option<Vec<f32>> {
     let [model, inputs, logits] =
         ["model.onnx", "inputs.npy", "logits.csv"].map(|name| folder.path().join(name));
     std::fs::write(&model, onnx).unwrap();
-    TensorFile::create(&inputs, 1, SIDE)
+    TensorFile::create(&inputs, 1, side)
         .unwrap()
         .write(0, input)
         .unwrap();

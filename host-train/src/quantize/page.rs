@@ -72,6 +72,13 @@ fn summary(page: &mut Page, outcome: &Outcome) {
             false => outcome.float_layers.join(", "),
         }
     ));
+    if outcome.finetuned_epochs > 0 {
+        page.paragraph(&format!(
+            "The weights are those after epoch {} of fine-tuning with rounding. They learned on, so that 8 bits \
+             are compared with f32 as it was before; what was tried and what lost most is from before as well.",
+            outcome.finetuned_epochs
+        ));
+    }
 }
 
 fn losses(page: &mut Page, outcome: &Outcome) {
