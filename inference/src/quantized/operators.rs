@@ -127,12 +127,11 @@ fn product(
         range,
     )
     .ok()?;
-    let mut workers = Workers::single();
-    let all = Table::new(Isa::detect(), |byte| {
-        let mut out = [0];
-        mul.run(&[byte], &[table.get(byte)], &mut out, &mut workers);
-        out[0]
-    });
+    let bytes: [u8; 256] = std::array::from_fn(|byte| byte as u8);
+    let mut products = [0; 256];
+    let gates = bytes.map(|byte| table.get(byte));
+    mul.run(&bytes, &gates, &mut products, &mut Workers::single());
+    let all = Table::new(Isa::detect(), |byte| products[usize::from(byte)]);
     Some((all, plain))
 }
 
