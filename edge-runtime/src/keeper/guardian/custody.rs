@@ -61,12 +61,13 @@ impl Custody {
             Heard::Well => self.heard_us = Some(now_us),
             Heard::Nothing => {}
         }
-        // While it did not run itself, it does not know what the program did.
+        // While it did not run itself, it does not know what the program did. That time does not count; the time
+        // before does, or a guardian that is held up again and again would never act.
         let paused_us = now_us - self.looked_us - GRACE_US;
         self.looked_us = now_us;
         if paused_us > 0 {
-            self.on_since_us.fill(None);
-            self.heard_us = self.heard_us.map(|us| us + paused_us);
+            let instants = self.on_since_us.iter_mut().chain([&mut self.heard_us]);
+            instants.flatten().for_each(|us| *us += paused_us);
         }
         let silent_us = now_us - self.heard_us.unwrap_or(now_us);
         if silent_us > SILENT_US {

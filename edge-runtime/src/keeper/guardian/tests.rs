@@ -89,6 +89,19 @@ fn time_in_which_the_guardian_itself_was_stopped_does_not_count() {
     assert_eq!(breach, None);
 }
 
+/// Held up for 100 ms after every look, it takes longer, but acts.
+#[test]
+fn a_guardian_that_is_held_up_again_and_again_still_acts() {
+    let mut custody = custody();
+    let looks = (0..100).map(|look| look * 110_000);
+    let breach = looks
+        .into_iter()
+        .find_map(|us| Some((us, custody.judge(us, Heard::Well, &[true, true])?)));
+    let (at_us, breach) = breach.unwrap();
+    assert!(matches!(breach, Breach::TooLong { .. }), "{breach:?}");
+    assert!(at_us < 2_000_000, "{at_us}");
+}
+
 proptest! {
     #[test]
     fn a_program_that_keeps_to_the_rules_is_left_alone(
