@@ -201,7 +201,7 @@ fn run_vm(kernel: &vm::Kernel, stages: &mut Stages) -> Result<(), String> {
         cross::build,
     )?;
     let image = stages.run("pack", || kernel.pack(&program))?;
-    stages.run("run in the virtual machine", || kernel.boot(&image))
+    stages.run("run in the virtual machine", || kernel.check(&image))
 }
 
 fn lint() -> Result<(), String> {

@@ -203,8 +203,18 @@ impl Kernel {
         Ok(image)
     }
 
+    /// Runs all checks, and once more if some fail: those that measure times do on a host that is busy with
+    /// something else, while a fault of ours is there again.
+    pub(crate) fn check(&self, image: &Path) -> Result<(), String> {
+        self.boot(image).or_else(|first| {
+            println!("{first}\nonce more, as a busy host makes checks of times fail");
+            let again = |second| format!("{first}; once more: {second}");
+            self.boot(image).map_err(again)
+        })
+    }
+
     /// Boots the machine and waits for its verdict.
-    pub(crate) fn boot(&self, image: &Path) -> Result<(), String> {
+    fn boot(&self, image: &Path) -> Result<(), String> {
         let kernel = self
             .folder
             .join("boot")
