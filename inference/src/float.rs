@@ -108,6 +108,14 @@ impl crate::region::Region for Region {
         Ok(outputs.collect())
     }
 
+    fn weight_bytes(&self) -> usize {
+        let convolutions = self.steps.iter().map(|step| match &step.op {
+            StepOp::Conv(conv) | StepOp::Dense(conv) => conv.weights.len::<1>(),
+            _ => 0,
+        });
+        convolutions.sum()
+    }
+
     fn plan(&self, inputs: &[Shape], isa: Isa) -> Result<Plan, PlanError> {
         Plan::new(self, inputs, isa)
     }

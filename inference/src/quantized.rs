@@ -24,7 +24,7 @@ use tract_onnx::pb::GraphProto;
 use crate::onnx::Constants;
 use crate::region::{PlanError, Shape};
 pub(crate) use plan::Plan;
-use region::Region;
+use region::{Region, StepOp};
 
 impl crate::region::Region for Region {
     type Plan = Plan;
@@ -46,6 +46,14 @@ impl crate::region::Region for Region {
         let shapes = plan::shapes(self, inputs)?;
         let outputs = self.outputs.iter().map(|(tensor, _)| shapes[*tensor]);
         Ok(outputs.collect())
+    }
+
+    fn weight_bytes(&self) -> usize {
+        let convolutions = self.steps.iter().map(|step| match &step.op {
+            StepOp::Conv(conv) | StepOp::Dense(conv) => conv.weights.len::<1>(),
+            _ => 0,
+        });
+        convolutions.sum()
     }
 
     fn plan(&self, inputs: &[Shape], isa: Isa) -> Result<Plan, PlanError> {

@@ -14,7 +14,7 @@ mod shape;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use kernels::{Isa, KernelError, Workers};
+use kernels::{Isa, KernelError, Plain, Workers};
 use thiserror::Error;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
@@ -49,6 +49,8 @@ pub(crate) trait Region: std::fmt::Debug + Send + Sync + 'static {
     fn outputs(&self) -> impl ExactSizeIterator<Item = &str>;
     /// The shapes of what leaves.
     fn shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>, PlanError>;
+    /// Of all its layers.
+    fn weight_bytes(&self) -> usize;
     /// Packs the layers for inputs of these shapes.
     fn plan(&self, inputs: &[Shape], isa: Isa) -> Result<Self::Plan, PlanError>;
 }
@@ -56,7 +58,7 @@ pub(crate) trait Region: std::fmt::Debug + Send + Sync + 'static {
 /// A region ready to run.
 pub(crate) trait Plan: std::fmt::Debug + Send + Sync + 'static {
     /// What its memory consists of.
-    type Value: Copy + Default + std::fmt::Debug + Send + 'static;
+    type Value: Plain + std::fmt::Debug;
     const ENGINE: Engine;
     /// What it is to bring a value outside.
     const LEAVING: &'static str;

@@ -1,15 +1,16 @@
 //! In which form the input of a convolution is multiplied with weights.
 
-use crate::Isa;
+use crate::aligned::Plain;
 use crate::arch::{self, End, PANEL, Panel, Rows};
 use crate::conv::paired::Paired;
 use crate::conv::quads::Quads;
 use crate::packing::pack;
 use crate::workers::Scratch;
+use crate::{Aligned, Isa};
 
 /// One side of a product. A byte of the input becomes a factor; the byte that stands for 0 becomes
 /// [`Factor::zero`], by which sums are then too large or small in a way that the bias takes back.
-pub(crate) trait Factor: Copy + Default + Into<i32> + Send + Sync + 'static {
+pub(crate) trait Factor: Plain + Into<i32> {
     /// Values along the depth that are read at once.
     const GROUP: usize;
 
@@ -55,7 +56,7 @@ pub(crate) trait Factor: Copy + Default + Into<i32> + Send + Sync + 'static {
 /// weights of each output channel.
 #[derive(Debug)]
 pub(crate) struct Packed<T> {
-    weights: Vec<T>,
+    weights: Aligned<T>,
     /// Whether a weight is -128.
     extreme: bool,
 }
@@ -72,7 +73,7 @@ impl<T: Factor + From<i8>> Packed<T> {
         let groups = segment.div_ceil(GROUP);
         let channels = weights.len() / (segments * segment);
         let panels = channels.div_ceil(PANEL);
-        let mut packed = vec![T::default(); panels * segments * groups * GROUP * PANEL];
+        let mut packed = Aligned::<T>::new(panels * segments * groups * GROUP * PANEL);
         let (packed_groups, _) = packed.as_chunks_mut::<GROUP>();
         pack(weights, [segments, segment], PANEL, packed_groups);
         Packed {

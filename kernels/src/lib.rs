@@ -39,7 +39,7 @@ mod shape;
 mod sliding;
 mod workers;
 
-pub use aligned::Aligned;
+pub use aligned::{Aligned, Plain, in_one_piece};
 pub use conv::Conv;
 pub use convert::{dequantize, dequantize_one, quantize_one, quantize_planes};
 pub use depthwise::Depthwise;

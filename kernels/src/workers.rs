@@ -4,7 +4,7 @@ mod pool;
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::Aligned;
+use crate::{Aligned, Plain};
 use pool::Pool;
 
 /// Memory that one thread works in.
@@ -45,7 +45,7 @@ impl Scratch {
 }
 
 /// The first `len` values; there are more after the first time.
-fn some<T: Copy + Default>(values: &mut Aligned<T>, len: usize) -> &mut [T] {
+fn some<T: Plain>(values: &mut Aligned<T>, len: usize) -> &mut [T] {
     if values.len() < len {
         *values = Aligned::new(len);
     }

@@ -87,7 +87,10 @@ impl<R: Region> Expansion for Unpacked<R> {
             shape.as_concrete().context("a shape that is not fixed")
         });
         let dims = dims.collect::<TractResult<Vec<_>>>()?;
-        let plan = self.region.plan(&read(&dims)?, Isa::detect())?;
+        let shapes = read(&dims)?;
+        let plan = kernels::in_one_piece(self.region.weight_bytes(), || {
+            self.region.plan(&shapes, Isa::detect())
+        })?;
         let op = Packed {
             operator: R::OPERATOR,
             plan: Arc::new(plan),

@@ -14,7 +14,8 @@ use super::neon_float;
 use super::portable_float;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2_float, avx512_float};
-use crate::Isa;
+use crate::aligned::Plain;
+use crate::{Aligned, Isa};
 use crate::isa::Kind;
 
 pub(super) use macros::{kernels, tiles};
@@ -27,37 +28,38 @@ pub(crate) use rows::{Rows, rows};
 pub(crate) const LANES: usize = 16;
 
 /// [`LANES`] values in memory.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C, align(64))]
 pub(crate) struct Lanes(pub(crate) [f32; LANES]);
+
+// SAFETY: zeros of `f32` are its default, and it is aligned as a cache line.
+unsafe impl Plain for Lanes {}
 
 impl Lanes {
     pub(crate) const ZERO: Lanes = Lanes([0.0; LANES]);
 
     /// `values` in whole lanes, zeros at the end.
-    pub(crate) fn pack(values: &[f32]) -> Vec<Lanes> {
-        let lanes = values.chunks(LANES).map(|values| {
-            let mut lanes = Lanes::ZERO;
+    pub(crate) fn pack(values: &[f32]) -> Aligned<Lanes> {
+        let mut packed = Aligned::<Lanes>::new(values.len().div_ceil(LANES));
+        for (lanes, values) in packed.iter_mut().zip(values.chunks(LANES)) {
             lanes.0[..values.len()].copy_from_slice(values);
-            lanes
-        });
-        lanes.collect()
+        }
+        packed
     }
 
     /// Weights of which each output channel has `depth`, those of [`LANES`] channels side by side.
-    pub(crate) fn side_by_side(weights: &[f32], depth: usize) -> Vec<Lanes> {
+    pub(crate) fn side_by_side(weights: &[f32], depth: usize) -> Aligned<Lanes> {
         let panel = LANES * depth;
-        let mut packed = Vec::with_capacity(weights.len().div_ceil(panel) * depth);
-        for channels in weights.chunks(panel) {
-            for first in (0..depth).step_by(LANES) {
-                let mut block = [Lanes::ZERO; LANES];
-                let count = LANES.min(depth - first);
+        let mut packed = Aligned::<Lanes>::new(weights.len().div_ceil(panel) * depth);
+        let panels = packed.chunks_exact_mut(depth);
+        for (channels, packed) in weights.chunks(panel).zip(panels) {
+            for (block, packed) in packed.chunks_mut(LANES).enumerate() {
+                let first = block * LANES;
                 for (lane, weights) in channels.chunks_exact(depth).enumerate() {
-                    for (lanes, weight) in block.iter_mut().zip(&weights[first..][..count]) {
+                    for (lanes, weight) in packed.iter_mut().zip(&weights[first..]) {
                         lanes.0[lane] = *weight;
                     }
                 }
-                packed.extend_from_slice(&block[..count]);
             }
         }
         packed

@@ -2,6 +2,7 @@
 //!
 //! The rows that some rows of the output see are copied, 16 channels at a time, with zeros around.
 
+use crate::Aligned;
 use crate::arch::{self, BLOCK, ByteSource, End, PairSource};
 use crate::conv::take_back;
 use crate::factor::Factor;
@@ -12,7 +13,7 @@ use crate::workers::Scratch;
 #[derive(Debug)]
 pub(super) struct Bytes {
     /// Block after block of channels; in each for every row and column those of each channel.
-    weights: Vec<i8>,
+    weights: Aligned<i8>,
     /// Whether a weight is -128.
     extreme: bool,
 }
@@ -26,7 +27,7 @@ impl Bytes {
         let taps = sliding.window.kernel[0] * sliding.window.kernel[1];
         let zero = i8::zero(sliding.input_zero_point).into();
         take_back(zero, weights, taps, &mut sliding.bias);
-        let mut packed = vec![0; sliding.input.channels.div_ceil(BLOCK) * taps * BLOCK];
+        let mut packed = Aligned::new(sliding.input.channels.div_ceil(BLOCK) * taps * BLOCK);
         for (channel, weights) in weights.chunks_exact(taps).enumerate() {
             for (tap, weight) in weights.iter().enumerate() {
                 packed[(channel / BLOCK * taps + tap) * BLOCK + channel % BLOCK] = *weight;

@@ -1,6 +1,7 @@
 //! Two neighbours at once, as 16-bit words less the zero point.
 
 use super::Neighbours;
+use crate::Aligned;
 use crate::arch::{self, BLOCK, LANES, PairSource};
 use crate::sliding::Sliding;
 use crate::workers::Scratch;
@@ -9,7 +10,7 @@ use crate::workers::Scratch;
 pub(super) struct Pairs {
     /// Block after block of channels; in each for every row and pair of columns of the window the
     /// two weights of each channel.
-    weights: Vec<i16>,
+    weights: Aligned<i16>,
     /// Pairs of columns in the window.
     pairs: usize,
 }
@@ -21,7 +22,7 @@ impl Pairs {
         in_lanes(&mut sliding.scale);
         let pairs = columns.div_ceil(2);
         let channels = sliding.input.channels;
-        let mut packed = vec![0; channels.div_ceil(BLOCK) * rows * pairs * 2 * BLOCK];
+        let mut packed = Aligned::new(channels.div_ceil(BLOCK) * rows * pairs * 2 * BLOCK);
         for (channel, weights) in weights.chunks_exact(rows * columns).enumerate() {
             let lane = LANES
                 .iter()

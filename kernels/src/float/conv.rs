@@ -8,7 +8,7 @@ use crate::arch::float::{LANES, Lanes, Product, multiply};
 use crate::conv::share;
 use crate::float::{Activation, check_count};
 use crate::workers::{Scratch, Workers};
-use crate::{Image, Isa, KernelError, Window};
+use crate::{Aligned, Image, Isa, KernelError, Window};
 
 /// Input and output of one part of the work: they stay in the second cache while panel after panel
 /// of weights passes.
@@ -27,8 +27,8 @@ pub struct Conv {
     input: Image,
     output: Image,
     window: Window,
-    weights: Vec<Lanes>,
-    bias: Vec<Lanes>,
+    weights: Aligned<Lanes>,
+    bias: Aligned<Lanes>,
     activation: Activation,
 }
 

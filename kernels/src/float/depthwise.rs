@@ -6,7 +6,7 @@
 use crate::arch::float::{LANES, Lanes, Rows, rows};
 use crate::float::{Activation, check_count};
 use crate::workers::Workers;
-use crate::{Image, Isa, KernelError, Window};
+use crate::{Aligned, Image, Isa, KernelError, Window};
 
 /// Output of one part of the work.
 const PART_BYTES: usize = 128 << 10;
@@ -19,8 +19,8 @@ pub struct Depthwise {
     output: Image,
     window: Window,
     /// Block after block of channels; in each for every row and column of the window its weights.
-    weights: Vec<Lanes>,
-    bias: Vec<Lanes>,
+    weights: Aligned<Lanes>,
+    bias: Aligned<Lanes>,
     activation: Activation,
 }
 
@@ -97,6 +97,6 @@ impl Depthwise {
 
     fn blocks(&self) -> impl Iterator<Item = (&[Lanes], &Lanes)> {
         let taps = self.window.kernel[0] * self.window.kernel[1];
-        self.weights.chunks_exact(taps).zip(&self.bias)
+        self.weights.chunks_exact(taps).zip(self.bias.iter())
     }
 }
