@@ -12,7 +12,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
 use tract_onnx::{Onnx as Reader, pb};
 
-use crate::onnx::Onnx;
+use crate::onnx::{Constant, Onnx};
 use crate::quiet::quietly;
 use crate::{InferenceError, float, quantized, region};
 
@@ -99,29 +99,31 @@ fn build(
     let reader = tract_onnx::onnx()
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true);
-    let network = Onnx::read(onnx)?;
-    check_network(&network, onnx.len(), size)?;
+    let network = || -> Result<Onnx, InferenceError> {
+        let network = Onnx::read(onnx)?;
+        check_network(&network, onnx.len(), size)?;
+        Ok(network)
+    };
     // Regions of shapes that do not fit run in tract, as all else does.
     for kinds in [Kinds::Both, Kinds::Quantized] {
-        if let Some(model) = with_regions(&reader, &network, kinds, size, classes, threads) {
+        if let Some(model) = with_regions(&reader, network()?, kinds, size, classes, threads) {
             return Ok(model);
         }
     }
-    let model = in_tract(&reader, network.model.clone(), &network)?;
-    typed(model, size, classes)
+    typed(in_tract(&reader, network()?)?, size, classes)
 }
 
 /// What tract makes of a graph with the constants that it uses.
-fn in_tract(
-    reader: &Reader,
-    mut proto: pb::ModelProto,
-    network: &Onnx,
-) -> Result<InferenceModel, InferenceError> {
-    if let Some(graph) = &mut proto.graph {
-        let given = network.constants.give(graph);
+fn in_tract(reader: &Reader, network: Onnx) -> Result<InferenceModel, InferenceError> {
+    let Onnx {
+        mut model,
+        constants,
+    } = network;
+    if let Some(graph) = &mut model.graph {
+        let given = constants.give(graph);
         given.map_err(|error| InferenceError::Network(error.to_string()))?;
     }
-    reader.model_for_proto_model(&proto).map_err(refused)
+    reader.model_for_proto_model(&model).map_err(refused)
 }
 
 /// What becomes regions.
@@ -135,14 +137,13 @@ enum Kinds {
 /// The model with regions, if it has any and they can be planned.
 fn with_regions(
     reader: &Reader,
-    network: &Onnx,
+    mut network: Onnx,
     kinds: Kinds,
     size: usize,
     classes: usize,
     threads: usize,
 ) -> Option<TypedModel> {
-    let mut proto = network.model.clone();
-    let (graph, constants) = (proto.graph.as_mut()?, &network.constants);
+    let (graph, constants) = (network.model.graph.as_mut()?, &network.constants);
     let quantized = quantized::extract(graph, constants);
     let float = match kinds {
         Kinds::Both => float::extract(graph, constants),
@@ -151,7 +152,7 @@ fn with_regions(
     if quantized.is_empty() && float.is_empty() {
         return None;
     }
-    let mut model = in_tract(reader, proto, network).ok()?;
+    let mut model = in_tract(reader, network).ok()?;
     region::attach(&mut model, quantized, threads);
     region::attach(&mut model, float, threads);
     typed(model, size, classes).ok()
@@ -213,9 +214,8 @@ fn check_network(network: &Onnx, file_bytes: usize, size: usize) -> Result<(), I
         }
         let attributes = &node.attribute;
         let tensors = attributes.iter().flat_map(|a| a.t.iter().chain(&a.tensors));
-        tensors
-            .into_iter()
-            .try_for_each(|t| check_tensor(&t.name, t, file_bytes))?;
+        let mut tensors = tensors.map(|tensor| (&tensor.name, Constant::of(tensor.clone())));
+        tensors.try_for_each(|(name, tensor)| check_tensor(name, &tensor, file_bytes))?;
     }
     let mut constants = network.constants.iter();
     constants.try_for_each(|(name, tensor)| check_tensor(name, tensor, file_bytes))?;
@@ -223,19 +223,12 @@ fn check_network(network: &Onnx, file_bytes: usize, size: usize) -> Result<(), I
 }
 
 /// A tensor must be in the file, and hold no more values than the file has bytes.
-fn check_tensor(
-    name: &str,
-    tensor: &pb::TensorProto,
-    file_bytes: usize,
-) -> Result<(), InferenceError> {
-    let inside = tensor.data_location() == pb::tensor_proto::DataLocation::Default
-        && tensor.external_data.is_empty();
-    let values = tensor
-        .dims
-        .iter()
+fn check_tensor(name: &str, tensor: &Constant, file_bytes: usize) -> Result<(), InferenceError> {
+    let mut dims = tensor.stated_dims().iter();
+    let values = dims
         .try_fold(1_usize, |n, dim| n.checked_mul(usize::try_from(*dim).ok()?))
         .filter(|n| *n <= file_bytes);
-    if inside && values.is_some() {
+    if tensor.is_inside() && values.is_some() {
         Ok(())
     } else {
         let text = format!("the data of tensor {name:?} is not in the file");

@@ -238,7 +238,7 @@ fn eight_bits_compute_what_tract_computes_in_f32() {
     for seed in 0..20_usize {
         let noise = |index: usize| ((index * 7919 + seed * 104_729) % 1000) as f32 / 250.0 - 2.0;
         let image: Vec<f32> = (0..3 * SIDE * SIDE).map(noise).collect();
-        let int8 = with_regions(&reader, &read(&proto), Kinds::Both, SIDE, 4, 2).unwrap();
+        let int8 = with_regions(&reader, read(&proto), Kinds::Both, SIDE, 4, 2).unwrap();
         assert!(
             int8.nodes()
                 .iter()
@@ -264,7 +264,7 @@ fn regions_of_f32_compute_what_tract_computes() {
     for seed in 0..5_usize {
         let noise = |index: usize| ((index * 7919 + seed * 104_729) % 1000) as f32 / 250.0 - 2.0;
         let image: Vec<f32> = (0..3 * SIDE * SIDE).map(noise).collect();
-        let ours = with_regions(&reader, &read(&proto), Kinds::Both, SIDE, 4, 2).unwrap();
+        let ours = with_regions(&reader, read(&proto), Kinds::Both, SIDE, 4, 2).unwrap();
         let regions = ours.nodes().iter().map(|node| node.op.name());
         let regions = regions.filter(|name| name == "FloatRegion").count();
         assert_eq!(regions, 2, "{ours}");
@@ -296,7 +296,7 @@ fn what_is_not_quantized_beside_a_quantized_region_is_a_region_of_f32() {
     net.node("GlobalAveragePool", &["c"], "mean", &[]);
     net.node("Flatten", &["mean"], "out", &[]);
     let proto = net.model("out");
-    let ours = with_regions(&reader, &read(&proto), Kinds::Both, SIDE, 4, 1).unwrap();
+    let ours = with_regions(&reader, read(&proto), Kinds::Both, SIDE, 4, 1).unwrap();
     let names: Vec<_> = ours.nodes().iter().map(|node| node.op.name()).collect();
     let expected = ["Source", "FloatRegion", "QuantizedRegion", "FloatRegion"];
     assert_eq!(names, expected);

@@ -5,27 +5,27 @@
 
 mod constants;
 mod reader;
+mod tensor;
 mod weights;
 
 use std::io;
 
 use models::Blob;
 use prost::Message;
-use tract_onnx::pb::{GraphProto, ModelProto, TensorProto};
+use tract_onnx::pb::{GraphProto, ModelProto};
 
 pub(crate) use constants::{Constant, Constants};
 pub(crate) use weights::{Order, Room, Weights};
 
 use crate::InferenceError;
 use reader::Reader;
+use tensor::Tensors;
 
 /// Fields, by the numbers that ONNX gives them.
 const GRAPH: u32 = 7;
 const INITIALIZER: u32 = 5;
-const RAW_DATA: u32 = 9;
-
-/// Values of fewer bytes are read with the graph.
-const SMALL: usize = 4096;
+/// What is said about values inside, which follows from the input.
+const VALUE_INFO: u32 = 13;
 
 /// A network as an exporter wrote it.
 #[derive(Debug)]
@@ -43,30 +43,32 @@ impl Onnx {
             .ok_or_else(|| refuse("it is not an ONNX model"))
     }
 
-    /// None where the file has no graph.
+    /// None where the file has no graph, or more than one.
     fn decode(file: &Blob) -> io::Result<Option<Onnx>> {
         let mut reader = Reader::new(file);
-        let (rest, graphs) = reader.split(0..file.len(), GRAPH)?;
+        let (mut rest, mut graphs) = (Vec::new(), Vec::new());
+        let mut message = 0..file.len();
+        while let Some(field) = reader.next(&mut message)? {
+            match field.number {
+                GRAPH => graphs.push(field.value),
+                _ => reader.copy(field.whole, &mut rest)?,
+            }
+        }
         let mut model = ModelProto::decode(rest.as_slice())?;
-        let [graph] = graphs.as_slice() else {
+        let [graph] = graphs.as_mut_slice() else {
             return Ok(None);
         };
-        let (rest, initializers) = reader.split(graph.clone(), INITIALIZER)?;
-        let mut graph = GraphProto::decode(rest.as_slice())?;
-        let mut constants = Constants::default();
-        for initializer in initializers {
-            let (rest, values) = reader.split(initializer, RAW_DATA)?;
-            let tensor = TensorProto::decode(rest.as_slice())?;
-            let values = values.last().cloned().unwrap_or_default();
-            let values = if values.len() < SMALL {
-                let mut bytes = Vec::new();
-                reader.copy(values, &mut bytes)?;
-                bytes.into()
-            } else {
-                file.slice(values)
-            };
-            constants.insert(tensor.name.clone(), Constant::new(tensor, values));
+        rest.clear();
+        let mut tensors = Tensors::default();
+        while let Some(field) = reader.next(graph)? {
+            match field.number {
+                INITIALIZER => tensors.read(&mut reader, field.value)?,
+                VALUE_INFO => {}
+                _ => reader.copy(field.whole, &mut rest)?,
+            }
         }
+        let mut graph = GraphProto::decode(rest.as_slice())?;
+        let mut constants = tensors.constants(file);
         constants.take(&mut graph);
         model.graph = Some(graph);
         Ok(Some(Onnx { model, constants }))
@@ -77,45 +79,6 @@ impl Onnx {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tract_onnx::pb::tensor_proto::DataType;
-
-    fn tensor(name: &str, raw_data: Vec<u8>) -> TensorProto {
-        TensorProto {
-            name: name.to_owned(),
-            data_type: DataType::Int8 as i32,
-            dims: vec![raw_data.len() as i64],
-            raw_data,
-            ..TensorProto::default()
-        }
-    }
-
-    #[test]
-    fn values_of_constants_stay_in_the_file() {
-        let large: Vec<u8> = (0..2 * SMALL).map(|at| at as u8).collect();
-        let graph = GraphProto {
-            initializer: vec![tensor("a", large.clone()), tensor("b", vec![4])],
-            name: "graph".to_owned(),
-            ..GraphProto::default()
-        };
-        let model = ModelProto {
-            graph: Some(graph),
-            producer_name: "test".to_owned(),
-            ..ModelProto::default()
-        };
-        let onnx = Onnx::read(&model.encode_to_vec().into()).unwrap();
-        let weights = onnx.constants.get("a").unwrap().stored::<i8>().unwrap();
-        assert_eq!(weights.bytes().unwrap(), large);
-        let mut again = onnx.model.clone();
-        assert_eq!(again.producer_name, "test");
-        let graph = again.graph.as_mut().unwrap();
-        assert!(graph.initializer.is_empty());
-        graph.node.push(tract_onnx::pb::NodeProto {
-            input: vec!["b".to_owned()],
-            ..Default::default()
-        });
-        onnx.constants.give(graph).unwrap();
-        assert_eq!(graph.initializer, [tensor("b", vec![4])]);
-    }
 
     proptest! {
         #[test]

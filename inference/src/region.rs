@@ -11,9 +11,10 @@ mod op;
 mod schedule;
 mod shape;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use foldhash::{HashMap, HashSet};
 use kernels::{Isa, KernelError, Plain, Workers};
 use thiserror::Error;
 use tract_onnx::pb::{GraphProto, NodeProto};
@@ -115,7 +116,7 @@ pub(crate) fn put<R: Region>(graph: &mut GraphProto, keep: &Keep, regions: &[R])
 /// Every node after those that make its inputs; one that waits for itself is left for tract to
 /// refuse.
 fn sort(nodes: &mut Vec<NodeProto>) {
-    let mut makers = HashMap::new();
+    let mut makers = HashMap::default();
     for (index, node) in nodes.iter().enumerate() {
         makers.extend(node.output.iter().map(|name| (name.as_str(), index)));
     }

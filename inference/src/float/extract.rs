@@ -3,8 +3,7 @@
 //! Steps that depend on each other through an operator outside cannot be in one region: they get
 //! rising stages, and each stage is a region.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use kernels::float::Activation;
 use tract_onnx::pb::GraphProto;
 
@@ -55,10 +54,10 @@ impl<'a> Finder<'a> {
         let mut finder = Finder {
             graph,
             found: Vec::new(),
-            inside: HashMap::new(),
+            inside: HashMap::default(),
         };
         // The latest stage on which each other value depends.
-        let mut outside: HashMap<&str, usize> = HashMap::new();
+        let mut outside: HashMap<&str, usize> = HashMap::default();
         for (index, node) in graph.node.iter().enumerate() {
             let step = recognise(constants, node).and_then(|(op, activation, inputs)| {
                 let takes = node.input.get(..inputs)?;
@@ -112,7 +111,7 @@ impl<'a> Finder<'a> {
         let outputs = self.graph.output.iter().map(|output| output.name.clone());
         let mut keep = Keep {
             values: outputs.collect(),
-            nodes: HashSet::new(),
+            nodes: HashSet::default(),
         };
         for found in &self.found {
             let others = found.takes.iter();
@@ -138,7 +137,7 @@ impl<'a> Finder<'a> {
             tensors: 0,
             outputs: Vec::new(),
         };
-        let mut tensors: HashMap<&str, usize> = HashMap::new();
+        let mut tensors: HashMap<&str, usize> = HashMap::default();
         for found in self.found.iter().filter(|found| found.stage == stage) {
             let inputs = found
                 .takes

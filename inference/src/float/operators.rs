@@ -74,7 +74,10 @@ fn conv(constants: &Constants, node: &NodeProto) -> Option<ConvStep> {
     let depthwise = nodes::is_depthwise(node, channels, depth)?;
     let window = nodes::window(node)?;
     (window.kernel == [rows, columns]).then_some(ConvStep {
-        weights: Weights::new(constant.stored::<f32>()?, Order::Places { depth, places }),
+        weights: Weights::new(
+            constant.stored::<f32>()?.clone(),
+            Order::Places { depth, places },
+        ),
         factors: Vec::new(),
         bias: bias(constants, node, channels)?,
         window,
@@ -98,7 +101,10 @@ fn dense(constants: &Constants, node: &NodeProto, transposed: bool) -> Option<Co
     let dims: [usize; 2] = constant.dims()?.try_into().ok()?;
     let channels = dims[usize::from(!transposed)];
     Some(ConvStep {
-        weights: Weights::new(constant.stored::<f32>()?, Order::dense(dims[1], transposed)),
+        weights: Weights::new(
+            constant.stored::<f32>()?.clone(),
+            Order::dense(dims[1], transposed),
+        ),
         factors: Vec::new(),
         bias: bias(constants, node, channels)?,
         window: WindowStep::PIXEL,

@@ -20,6 +20,16 @@ pub(super) struct Reader<'a> {
     start: usize,
 }
 
+/// One field of a message, and where in the file it is.
+pub(super) struct Field {
+    pub(super) number: u32,
+    pub(super) wire_type: WireType,
+    /// With its key and length.
+    pub(super) whole: Range<usize>,
+    /// Of a number its bytes.
+    pub(super) value: Range<usize>,
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(file: &'a Blob) -> Reader<'a> {
         Reader {
@@ -29,41 +39,53 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The bytes of the fields that do not have this number, and where the values of those are that have.
-    pub(super) fn split(
-        &mut self,
-        message: Range<usize>,
-        field: u32,
-    ) -> io::Result<(Vec<u8>, Vec<Range<usize>>)> {
-        let (mut rest, mut found) = (Vec::new(), Vec::new());
-        let mut at = message.start;
-        while at < message.end {
-            let most = (message.end - at).min(2 * VARINT);
-            let mut head = self.bytes(at..at + most)?;
-            let before = head.len();
-            let (number, wire_type) = decode_key(&mut head)?;
-            let length = match wire_type {
-                WireType::Varint => decode_varint(&mut head).map(|_| 0)?,
-                WireType::ThirtyTwoBit => 4,
-                WireType::SixtyFourBit => 8,
-                WireType::LengthDelimited => decode_varint(&mut head)?,
-                // ONNX has none; whoever decodes the rest refuses them.
-                WireType::StartGroup | WireType::EndGroup => 0,
-            };
-            let start = at + before - head.len();
-            let room = message.end - start;
-            let length = usize::try_from(length)
-                .ok()
-                .filter(|length| *length <= room);
-            let end = start + length.ok_or(io::ErrorKind::UnexpectedEof)?;
-            if number == field && wire_type == WireType::LengthDelimited {
-                found.push(start..end);
-            } else {
-                self.copy(at..end, &mut rest)?;
-            }
-            at = end;
+    /// Takes the next field off a message.
+    pub(super) fn next(&mut self, message: &mut Range<usize>) -> io::Result<Option<Field>> {
+        if message.start >= message.end {
+            return Ok(None);
         }
-        Ok((rest, found))
+        let at = message.start;
+        let most = message.len().min(2 * VARINT);
+        let mut head = self.bytes(at..at + most)?;
+        let (number, wire_type) = decode_key(&mut head)?;
+        let before = most - head.len();
+        let length = match wire_type {
+            WireType::Varint => decode_varint(&mut head).map(|_| 0)?,
+            WireType::ThirtyTwoBit => 4,
+            WireType::SixtyFourBit => 8,
+            WireType::LengthDelimited => decode_varint(&mut head)?,
+            // ONNX has none; whoever decodes the field refuses them.
+            WireType::StartGroup | WireType::EndGroup => 0,
+        };
+        let taken = at + most - head.len();
+        let room = message.end - taken;
+        let length = usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= room);
+        let end = taken + length.ok_or(io::ErrorKind::UnexpectedEof)?;
+        message.start = end;
+        let first = match wire_type {
+            WireType::LengthDelimited => taken,
+            _ => at + before,
+        };
+        Ok(Some(Field {
+            number,
+            wire_type,
+            whole: at..end,
+            value: first..end,
+        }))
+    }
+
+    /// The numbers of a field that has one, or some packed.
+    pub(super) fn numbers(&mut self, field: &Field, mut take: impl FnMut(u64)) -> io::Result<()> {
+        let mut value = field.value.clone();
+        while !value.is_empty() {
+            let most = value.len().min(VARINT);
+            let mut bytes = self.bytes(value.start..value.start + most)?;
+            take(decode_varint(&mut bytes)?);
+            value.start += most - bytes.len();
+        }
+        Ok(())
     }
 
     /// Adds bytes of the file to `to`.

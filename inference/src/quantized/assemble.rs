@@ -1,7 +1,6 @@
 //! Puts the steps that were found together as regions, and one node for each into the graph.
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 use crate::onnx::Constants;
@@ -81,7 +80,7 @@ impl<'a> Assembly<'a> {
                 }
             }
         }
-        let mut nodes = HashSet::new();
+        let mut nodes = HashSet::default();
         for (index, node) in graph.node.iter().enumerate().rev() {
             let inside = absorbed.contains(&index)
                 || node
@@ -105,7 +104,7 @@ impl<'a> Assembly<'a> {
             tensors: Vec::new(),
             outputs: Vec::new(),
         };
-        let mut local = HashMap::new();
+        let mut local = HashMap::default();
         for found in self
             .finder
             .steps

@@ -150,15 +150,17 @@ fn dequantized(finder: &Finder<'_>, name: &str, axis: usize) -> Option<Dequantiz
     let constant = finder.constants.get(node.input.first()?)?;
     let dims = constant.dims()?;
     let (bytes, signed) = match constant.stored::<i8>() {
-        Some(bytes) => (bytes, true),
-        None => (constant.stored::<u8>()?, false),
+        Some(bytes) => (bytes.clone(), true),
+        None => (constant.stored::<u8>()?.clone(), false),
     };
-    let centre = if signed { 0 } else { 128 };
-    let zero_points = match node.input.get(2).filter(|name| !name.is_empty()) {
-        Some(name) => finder.constants.get(name)?.eight_bit()?.0,
-        None => vec![0],
+    let symmetric = match node.input.get(2).filter(|name| !name.is_empty()) {
+        Some(name) => {
+            let zero_points = finder.constants.get(name)?.eight_bit()?;
+            zero_points.iter().all(|zero_point| *zero_point == 128)
+        }
+        None => signed,
     };
-    if zero_points.iter().any(|zero_point| *zero_point != centre) {
+    if !symmetric {
         return None;
     }
     let channels = *dims.get(axis)?;

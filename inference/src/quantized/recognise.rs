@@ -6,8 +6,7 @@
 //! quantizes an f32 value. Steps that depend on each other through an f32 operator cannot be in one
 //! region: they get rising stages, and each stage is a region.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use kernels::{Isa, Quantization, Table, dequantize_one, quantize_one};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
@@ -63,8 +62,8 @@ pub(super) struct Match<'a> {
 
 impl<'a> Finder<'a> {
     fn new(graph: &'a GraphProto, constants: &'a Constants) -> Finder<'a> {
-        let mut makers = HashMap::new();
-        let mut uses: HashMap<&str, usize> = HashMap::new();
+        let mut makers = HashMap::default();
+        let mut uses: HashMap<&str, usize> = HashMap::default();
         for (index, node) in graph.node.iter().enumerate() {
             makers.extend(node.output.iter().map(|name| (name.as_str(), index)));
             for name in &node.input {
@@ -81,8 +80,8 @@ impl<'a> Finder<'a> {
             uses,
             tensors: Vec::new(),
             makers_of_tensors: Vec::new(),
-            values: HashMap::new(),
-            stages: HashMap::new(),
+            values: HashMap::default(),
+            stages: HashMap::default(),
             steps: Vec::new(),
         }
     }
@@ -147,12 +146,13 @@ impl<'a> Finder<'a> {
         let scale = self.constants.float(node.input.get(1)?)?;
         let zero_point = match node.input.get(2).filter(|name| !name.is_empty()) {
             None => 0,
-            Some(name) => match self.constants.get(name)?.eight_bit()? {
-                (values, signed) if values.len() == 1 => values[0] + if signed { 128 } else { 0 },
-                _ => return None,
-            },
+            Some(name) => {
+                let constant = self.constants.get(name)?;
+                let signed = constant.scalar::<i8>();
+                let signed = signed.map(|value| value.cast_unsigned() ^ 0x80);
+                signed.or_else(|| constant.scalar::<u8>())?
+            }
         };
-        let zero_point = u8::try_from(zero_point).ok()?;
         let quantization = Quantization { scale, zero_point };
         quantization.check().ok()?;
         let plain = !Attributes(node).has("block_size") && !Attributes(node).has("output_dtype");

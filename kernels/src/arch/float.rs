@@ -15,8 +15,8 @@ use super::portable_float;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2_float, avx512_float};
 use crate::aligned::Plain;
-use crate::{Aligned, Isa};
 use crate::isa::Kind;
+use crate::{Aligned, Isa};
 
 pub(super) use macros::{kernels, tiles};
 pub(super) use product::tile;

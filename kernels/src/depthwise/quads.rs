@@ -37,14 +37,23 @@ impl Quads {
         let places = if sliding.window.stride[1] == 1 { 2 } else { 1 };
         let fours = (places - 1 + columns).div_ceil(GROUP);
         let blocks = sliding.input.channels.div_ceil(WIDE);
-        let mut packed = Aligned::new(blocks * rows * fours * places * WIDE * GROUP);
-        for (channel, weights) in weights.chunks_exact(rows * columns).enumerate() {
-            for (index, weight) in weights.iter().enumerate() {
-                for place in 0..places {
-                    let (row, at) = (index / columns, index % columns + place);
-                    let four = (channel / WIDE * rows + row) * fours + at / GROUP;
-                    let to = ((four * places + place) * WIDE + channel % WIDE) * GROUP + at % GROUP;
-                    packed[to] = *weight;
+        let block = rows * fours * places * WIDE * GROUP;
+        let mut packed = Aligned::new(blocks * block);
+        // Where each weight of a block's first channel goes.
+        let to = (0..rows * columns).flat_map(|index| {
+            (0..places).map(move |place| {
+                let (row, at) = (index / columns, index % columns + place);
+                let four = (row * fours + at / GROUP) * places + place;
+                (index, four * WIDE * GROUP + at % GROUP)
+            })
+        });
+        let to: Vec<(usize, usize)> = to.collect();
+        let blocks = weights.chunks(WIDE * rows * columns);
+        for (weights, packed) in blocks.zip(packed.chunks_exact_mut(block)) {
+            for (channel, weights) in weights.chunks_exact(rows * columns).enumerate() {
+                let packed = &mut packed[channel * GROUP..];
+                for (index, to) in &to {
+                    packed[*to] = weights[*index];
                 }
             }
         }
