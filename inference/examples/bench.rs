@@ -1,16 +1,18 @@
 //! Times a network for `cargo xtask bench inference`, beside other engines.
 //!
-//! Usage: `bench BUNDLE THREADS`, `bench peak [f32]` or `bench bundle NETWORK.onnx BUNDLE`. The network takes 224 x 224 pixels and has
-//! 1000 classes. It prints the milliseconds that opening the bundle and loading the network took, and the MB that this
-//! process had used at most before. For every line on standard input, a number, it runs that often and prints for
-//! each run the milliseconds that it took and those that the first thread was on a CPU; `peak` prints multiply-accumulates per second that this CPU could do
-//! in 8 bits, or in f32, on one thread; `bundle` writes a bundle around a network.
+//! Usage: `bench BUNDLE THREADS`, `bench peak [f32]` or `bench bundle NETWORK.onnx BUNDLE`. The network takes
+//! 224 x 224 pixels and has 1000 classes. It prints the milliseconds that opening the bundle and loading the network
+//! took, and the MB that this process had used at most before. For every line on standard input, a number, it runs
+//! that often and prints for each run the milliseconds that it took and those that the first thread was on a core;
+//! `peak` prints multiply-accumulates per second that this CPU could do in 8 bits, or in f32, on one thread; `bundle`
+//! writes a bundle around a network.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
 use inference::Classifier;
+use kernels::cores;
 use models::{Bundle, Filter, LabelSet, Manifest, Precision, PreprocessSpec, Provenance};
 
 const SIZE: u32 = 224;
@@ -37,25 +39,27 @@ fn serve(bundle: &str, threads: usize) -> Result<(), Box<dyn Error>> {
     let image = image();
     let (idle, start) = (peak_mb(), Instant::now());
     let mut classifier = Classifier::new(&Bundle::open(bundle)?, threads)?;
-    let loaded = milliseconds(start);
+    let loaded = start.elapsed().as_secs_f64() * 1e3;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{loaded} {idle}")?;
     out.flush()?;
     for line in std::io::stdin().lock().lines() {
         let runs: usize = line?.trim().parse()?;
         for _ in 0..runs {
-            let (start, cpu) = (Instant::now(), on_cpu_ms());
+            let (start, cpu) = (Instant::now(), cores::time());
             classifier.classify_tensor(&image)?;
-            write!(out, "{} {} ", milliseconds(start), on_cpu_ms() - cpu)?;
+            let (wall, cpu) = (start.elapsed(), cores::time() - cpu);
+            write!(
+                out,
+                "{} {} ",
+                wall.as_secs_f64() * 1e3,
+                cpu.as_secs_f64() * 1e3
+            )?;
         }
         writeln!(out)?;
         out.flush()?;
     }
     Ok(())
-}
-
-fn milliseconds(start: Instant) -> f64 {
-    start.elapsed().as_secs_f64() * 1e3
 }
 
 /// What Linux says this process has used at most; 0 where it says nothing.
@@ -64,13 +68,6 @@ fn peak_mb() -> f64 {
     let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kb = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<f64>().ok());
     kb.unwrap_or(0.0) / 1e3
-}
-
-/// What Linux says about the first thread; 0 where it says nothing.
-fn on_cpu_ms() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
-    let ns = text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok());
-    ns.unwrap_or(0.0) / 1e6
 }
 
 /// Values from -2 to 2 without a pattern.

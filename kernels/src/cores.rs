@@ -1,7 +1,8 @@
-//! On which cores threads run.
+//! On which cores threads run, and for how long.
 
 use std::cell::RefCell;
 use std::io;
+use std::time::Duration;
 
 thread_local! {
     /// Those of the threads that the next [`crate::Workers`] start, beside the caller's.
@@ -14,6 +15,11 @@ thread_local! {
 /// There is no such core, or the system does not let this program use it.
 pub fn pin(core: usize) -> io::Result<()> {
     system::pin(core)
+}
+
+/// For how long the calling thread has been on a core; zero where the system does not say.
+pub fn time() -> Duration {
+    system::time()
 }
 
 /// The cores that the calling thread may run on.
@@ -42,6 +48,7 @@ pub(crate) fn of_thread(index: usize) -> Option<usize> {
 #[cfg(target_os = "linux")]
 mod system {
     use std::io;
+    use std::time::Duration;
 
     pub(super) fn pin(core: usize) -> io::Result<()> {
         if core >= libc::CPU_SETSIZE as usize {
@@ -58,6 +65,17 @@ mod system {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
+    }
+
+    pub(super) fn time() -> Duration {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: `time` is valid and outlives the call.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::from_secs(seconds) + Duration::from_nanos(time.tv_nsec.unsigned_abs().into())
     }
 
     pub(super) fn allowed() -> io::Result<Vec<usize>> {
@@ -78,9 +96,14 @@ mod system {
 #[cfg(not(target_os = "linux"))]
 mod system {
     use std::io;
+    use std::time::Duration;
 
     pub(super) fn pin(_: usize) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn time() -> Duration {
+        Duration::ZERO
     }
 
     pub(super) fn allowed() -> io::Result<Vec<usize>> {

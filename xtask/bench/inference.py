@@ -149,14 +149,22 @@ def cold_start(engine, path, program):
 
 
 def cold_starts(results, args):
-    """Measures processes that load a network and compute one frame; prints a table, and adds to the results on one thread."""
-    count, names = (1, ["sortline", "litert"]) if args.quick else (5, ["sortline"] + PEERS)
+    """Measures processes that load a network and compute one frame; prints a table, and adds to the results on one thread.
+    Engines take turns, a process each."""
+    count = 7
+    names = ["sortline", "litert"] if args.quick else ["sortline"] + PEERS
     print(f"\nfrom the file to the first verdict, one thread, medians of {count}\n" + " " * 43
           + "load and first frame  with the process's start   peak memory   without the idle process")
-    for row in (row for row in results if row["threads"] == 1 and row["engine"] in names):
-        path = args.folder / f"{row['network']}-{row['precision']}"
-        runs = [cold_start(row["engine"], path, args.program) for _ in range(count)]
-        found = {name: round(statistics.median(run[name] for run in runs), 2) for name in runs[0]}
+    measured = [row for row in results if row["threads"] == 1 and row["engine"] in names]
+    runs = {}
+    for key in dict.fromkeys((row["network"], row["precision"]) for row in measured):
+        path = args.folder / "-".join(key)
+        here = [row["engine"] for row in measured if (row["network"], row["precision"]) == key]
+        for engine in here * count:
+            runs.setdefault((*key, engine), []).append(cold_start(engine, path, args.program))
+    for row in measured:
+        starts = runs[row["network"], row["precision"], row["engine"]]
+        found = {name: round(statistics.median(start[name] for start in starts), 2) for name in starts[0]}
         row |= found
         print("  {network:20}{precision:6}{engine:18}{cold_start_ms:16.1f} ms{process_ms:22.1f} ms{peak_mb:11.1f} MB".format(**row)
               + f"{found['peak_mb'] - found['idle_mb']:22.1f} MB")
