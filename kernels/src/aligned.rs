@@ -3,9 +3,9 @@
 //! Weights and activations are megabytes, touched from end to end: Linux gives them large pages where
 //! it is asked to. That spares most page faults when a network is loaded, and misses of the TLB after.
 
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl<T: Plain> Aligned<T> {
     /// `len` times the default.
     ///
     /// # Panics
-    /// There is no address for the last of them.
+    /// There are no addresses for so many.
     pub fn new(len: usize) -> Aligned<T> {
         const { assert!(align_of::<T>() <= LINE) };
         assert!(len <= isize::MAX as usize / size_of::<T>().max(1));
@@ -123,9 +123,9 @@ impl Piece {
 struct Block {
     start: NonNull<u8>,
     len: usize,
-    /// A vector, with room to align.
-    vector: NonNull<u8>,
-    capacity: usize,
+    /// As it was allocated, with room to align `start`.
+    memory: NonNull<u8>,
+    layout: Layout,
 }
 
 // SAFETY: it is memory alone; who reads and writes it has to see to that.
@@ -138,16 +138,29 @@ impl Block {
     /// large page, in large pages.
     fn new(touched: usize, len: usize) -> Block {
         let large = (touched + LARGE_PAGE / 2) / LARGE_PAGE * LARGE_PAGE;
-        let align = if large > 0 { LARGE_PAGE } else { LINE };
-        let mut vector = ManuallyDrop::new(vec![0_u8; len.max(large) + align]);
-        let first: NonNull<u8> = NonNull::from(vector.as_mut_slice()).cast();
-        let before = first.as_ptr().align_offset(align).min(align);
+        // Allocators clear by hand, and so touch, what is to be aligned to more than they do anyway.
+        let (room, align) = match large {
+            0 => (len.max(1), LINE),
+            _ => (len.max(large) + LARGE_PAGE, align_of::<u64>()),
+        };
+        let Ok(layout) = Layout::from_size_align(room, align) else {
+            panic!("{len} bytes of memory");
+        };
+        // SAFETY: the layout has some bytes.
+        let memory = unsafe { alloc_zeroed(layout) };
+        let Some(memory) = NonNull::new(memory) else {
+            handle_alloc_error(layout);
+        };
+        let before = match large {
+            0 => 0,
+            _ => memory.as_ptr().align_offset(LARGE_PAGE).min(LARGE_PAGE),
+        };
         let block = Block {
-            // SAFETY: the vector has so many bytes more than are needed.
-            start: unsafe { first.add(before) },
+            // SAFETY: there are so many bytes more than are needed.
+            start: unsafe { memory.add(before) },
             len,
-            vector: first,
-            capacity: vector.capacity(),
+            memory,
+            layout,
         };
         block.advise(large);
         block
@@ -168,8 +181,8 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: these are the parts of the vector that was taken apart when the block was made.
-        drop(unsafe { Vec::from_raw_parts(self.vector.as_ptr(), 0, self.capacity) });
+        // SAFETY: it was allocated with this layout.
+        unsafe { dealloc(self.memory.as_ptr(), self.layout) };
     }
 }
 

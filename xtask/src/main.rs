@@ -25,10 +25,11 @@ Commands:
   demo [ARG...]   Build edge-runtime and sort 200 drawn items on a simulated belt.
                   ARGs go to `edge-runtime simulate`, e.g. `cargo xtask demo --rate 120`
   test [FILTER]   Install what the tests need, build everything, run every test; without a FILTER
-                  arm-test and vm-test too, or why they cannot be run
+                  memory-test, arm-test and vm-test too, or why they cannot be run
   soak [MINUTES]  Run every test again and again, on other random numbers each time (default 30).
                   `test` takes the same ones each time, or those of PROPTEST_RNG_SEED
   cross           Build edge-runtime for 64-bit ARM boards, in one static file
+  memory-test     Run the kernels' tests under AddressSanitizer, which sees every access to memory that is not theirs
   arm-test        Run the kernels' tests on emulated ARM CPUs: with neither dot product nor i8mm, with the first, with both
   vm-test         Run edge-runtime with the kernel's test camera and GPIO chip, also under systemd, in a virtual machine
   bench inference Time networks in our engine and in ONNX Runtime, LiteRT and OpenVINO, side by side.
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Some("test") => test(rest),
         Some("soak") => soak(rest),
         Some("cross") => cross(),
+        Some("memory-test") => memory_test(),
         Some("arm-test") => arm_test(),
         Some("vm-test") => vm_test(),
         Some("bench") => bench::run_bench(rest),
@@ -115,6 +117,7 @@ fn test(filter: &[String]) -> Result<(), String> {
             .env("SORTLINE_PRETRAINED", &weights))
     })?;
     if filter.is_empty() {
+        run_memory_test(&mut stages)?;
         match stages.run("compiler and emulator of ARM", || Ok(arm_tools()))? {
             Ok(()) => stages.run("kernels on emulated ARM CPUs", cross::test_kernels)?,
             Err(error) => eprintln!("SKIPPED: the kernels' tests on ARM: {error}"),
@@ -164,6 +167,27 @@ fn cross() -> Result<(), String> {
     stages.run("what it needs", || cross::describe(&program))?;
     stages.print();
     Ok(())
+}
+
+fn memory_test() -> Result<(), String> {
+    let mut stages = Stages::new("memory-test");
+    run_memory_test(&mut stages)?;
+    stages.print();
+    Ok(())
+}
+
+/// The kernels' unsafe code under AddressSanitizer, which Rust's stable compilers have but hide.
+fn run_memory_test(stages: &mut Stages) -> Result<(), String> {
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        eprintln!("SKIPPED: the kernels' tests under AddressSanitizer: they run on x86-64 Linux");
+        return Ok(());
+    }
+    let mut command = cargo(&["test", "--release", "--package", "kernels", "--tests"]);
+    command.args(["--quiet", "--target", "x86_64-unknown-linux-gnu"]);
+    command.arg("--target-dir").arg(target_dir().join("asan"));
+    command.env("RUSTC_BOOTSTRAP", "1");
+    command.env("RUSTFLAGS", "-Zsanitizer=address");
+    stages.run("kernels under AddressSanitizer", || run(&mut command))
 }
 
 fn arm_test() -> Result<(), String> {
