@@ -10,10 +10,11 @@
 //! Whatever happens:
 //! - no gate fires for an item that is not in front of it, or moves one that was not meant for it;
 //! - none stays on for longer than allowed, or is switched on before its time or its gap is over;
+//! - none is on while there is a hold;
 //! - every item ends exactly once;
 //! - the same events give the same commands.
 
-mod world;
+pub(super) mod world;
 
 use super::event::{Command, Event, Reason};
 use super::geometry::PixelBox;

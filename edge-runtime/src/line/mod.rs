@@ -359,3 +359,5 @@ fn next_to_classify(tracks: &mut [Track]) -> Option<&mut Track> {
 
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod rules;

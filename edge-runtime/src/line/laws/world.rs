@@ -53,7 +53,7 @@ pub(super) struct Trouble {
 
 /// How the belt moves, and how the line knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BeltMotion {
+pub(in crate::line) enum BeltMotion {
     Fixed,
     /// It speeds up, slows down, stops, starts and runs too fast.
     Encoder,
@@ -187,7 +187,7 @@ pub(super) struct World {
     pub(super) keeps: bool,
 }
 
-pub(super) fn config(motion: BeltMotion) -> LineConfig {
+pub(in crate::line) fn config(motion: BeltMotion) -> LineConfig {
     let names: Vec<String> = (0..CATEGORIES).map(|n| format!("c{n}")).collect();
     let toml = boards_toml(&names, motion);
     let board = Profile::from_toml("world", &toml).unwrap_or_else(|e| panic!("{e}"));
@@ -335,6 +335,7 @@ impl World {
                             said.push(command);
                         }
                     }
+                    self.hold(t_us);
                 }
             }
         }

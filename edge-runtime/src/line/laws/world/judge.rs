@@ -113,6 +113,17 @@ impl World {
         });
     }
 
+    /// While the line has a reason to fire nothing, nothing is on, or going to be.
+    pub(super) fn hold(&mut self, now_us: i64) {
+        let Some(reason) = self.line.hold() else {
+            return;
+        };
+        let open = |o: &&Opening| o.off_us > o.on_us.max(now_us);
+        if let Some(opening) = self.openings.iter().find(open) {
+            self.fault(format!("{reason} at {now_us}, and {opening:?}"));
+        }
+    }
+
     /// Lets things fall that are before an open gate, and takes away what has reached the end.
     pub(super) fn carry(&mut self, now_us: i64) {
         let done_us = now_us - 1_000_000;
