@@ -17,6 +17,7 @@ mod onnx;
 mod profile;
 mod quantized;
 mod quiet;
+mod ranks;
 mod region;
 mod verdict;
 

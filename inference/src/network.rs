@@ -14,7 +14,7 @@ use tract_onnx::{Onnx as Reader, pb};
 
 use crate::onnx::{Constant, Onnx};
 use crate::quiet::quietly;
-use crate::{InferenceError, float, quantized, region};
+use crate::{InferenceError, float, quantized, ranks, region};
 
 /// The most values in one activation: 1 GiB of f32. Frames of 2048 px in 64 channels fit.
 const MAX_VALUES: usize = 1 << 28;
@@ -219,7 +219,8 @@ fn check_network(network: &Onnx, file_bytes: usize, size: usize) -> Result<(), I
     }
     let mut constants = network.constants.iter();
     constants.try_for_each(|(name, tensor)| check_tensor(name, tensor, file_bytes))?;
-    check_input(graph, size)
+    check_input(graph, size)?;
+    ranks::check(network)
 }
 
 /// A tensor must be in the file, and hold no more values than the file has bytes.
@@ -334,3 +335,6 @@ fn refused(error: TractError) -> InferenceError {
 #[cfg(test)]
 #[path = "network_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "network_variations.rs"]
+mod variations;

@@ -9,7 +9,7 @@ use tract_onnx::pb::{
 
 use super::*;
 
-const SIDE: usize = 9;
+pub(super) const SIDE: usize = 9;
 
 #[derive(Default)]
 struct Writer(GraphProto);
@@ -120,7 +120,7 @@ fn value(name: &str, dims: &[usize]) -> ValueInfoProto {
 }
 
 /// A residual block after a strided convolution, then pooling and a dense layer.
-fn network() -> pb::ModelProto {
+pub(super) fn network() -> pb::ModelProto {
     let mut net = Writer::default();
     net.around("image", 1.0 / 64.0, 128);
     net.weight("stem", &[5, 3, 3, 3]);
@@ -153,7 +153,7 @@ fn network() -> pb::ModelProto {
 }
 
 /// What networks in f32 consist of, with one operator in between that stays in tract.
-fn float_network() -> pb::ModelProto {
+pub(super) fn float_network() -> pb::ModelProto {
     let mut net = Writer::default();
     net.conv("image", "stem", &[18, 3, 3, 3], 2, 1);
     for name in ["scale", "shift", "mean"] {
@@ -213,11 +213,11 @@ impl Writer {
     }
 }
 
-fn read(proto: &pb::ModelProto) -> Onnx {
+pub(super) fn read(proto: &pb::ModelProto) -> Onnx {
     Onnx::read(&proto.encode_to_vec().into()).unwrap()
 }
 
-fn run(model: TypedModel, image: &[f32]) -> Vec<f32> {
+pub(super) fn run(model: TypedModel, image: &[f32]) -> Vec<f32> {
     let image = Tensor::from_shape(&[1, 3, SIDE, SIDE], image).unwrap();
     let plan = model.into_runnable().unwrap();
     let output = plan.run(tvec!(image.into_tvalue())).unwrap();
