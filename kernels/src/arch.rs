@@ -23,6 +23,7 @@ use std::ops::RangeInclusive;
 use crate::factor::Factor;
 use crate::isa::Kind;
 use crate::{Isa, Range};
+pub(crate) use float::vectorized;
 
 /// Output channels in a panel of packed weights.
 pub(crate) const PANEL: usize = 16;
@@ -430,20 +431,6 @@ pub(crate) fn quad_line(
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Vnni => unsafe { avx512::quad_line(line, end, columns, out) },
         _ => portable::quad_line(line, end, columns, out),
-    }
-}
-
-/// Runs `work` compiled for the instruction set; what it calls must be inlined to gain from that.
-#[inline(always)]
-pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: an Isa is made only where the CPU has it.
-        Kind::Avx2 => unsafe { avx2::vectorized(work) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Kind::Vnni => unsafe { avx512::vectorized(work) },
-        _ => work(),
     }
 }
 

@@ -476,13 +476,6 @@ unsafe fn outputs<const COLUMNS: usize>(
     }
 }
 
-/// # Safety
-/// The CPU has AVX2.
-#[target_feature(enable = "avx2")]
-pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    work()
-}
-
 /// A shuffle looks up 16 entries, and gives 0 where the index has its highest bit set. So each 16th
 /// of the table gets the bytes that belong to it, and all others with that bit.
 ///

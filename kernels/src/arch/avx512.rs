@@ -401,13 +401,6 @@ unsafe fn rounded(
     }
 }
 
-/// # Safety
-/// The CPU has what this module is for.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
-pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    work()
-}
-
 /// Where each byte of three interleaved planes comes from, and which of them from the third.
 const fn interleaving(first: usize) -> ([u8; 64], u64) {
     let (mut order, mut third) = ([0; 64], 0);
