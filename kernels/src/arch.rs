@@ -23,7 +23,7 @@ use std::ops::RangeInclusive;
 use crate::factor::Factor;
 use crate::isa::Kind;
 use crate::{Isa, Range};
-pub(crate) use float::vectorized;
+pub(crate) use float::{Vectorize, vectorized};
 
 /// Output channels in a panel of packed weights.
 pub(crate) const PANEL: usize = 16;

@@ -11,8 +11,8 @@ mod rows;
 
 use crate::Isa;
 use instructions::on;
-pub(crate) use instructions::vectorized;
 pub(super) use instructions::{Instructions, Two, Vector, Work};
+pub(crate) use instructions::{Vectorize, vectorized};
 pub(crate) use product::{Product, multiply};
 pub(crate) use rows::{Rows, rows};
 

@@ -155,18 +155,33 @@ pub(super) unsafe fn on(isa: Isa, work: impl Work) {
     }
 }
 
-/// Runs `work` compiled for the instruction set; what it calls must be inlined to gain from that.
-#[inline(always)]
-pub(crate) fn vectorized(isa: Isa, work: impl FnOnce()) {
-    struct Plain<F>(F);
+/// Loops that are compiled for each set of instructions.
+///
+/// A closure is only if it is small; what is larger has to be a type of its own.
+pub(crate) trait Vectorize {
+    /// Has to be inlined, as all that it calls, to be compiled for the instructions.
+    fn run(self);
+}
 
-    impl<F: FnOnce()> Work for Plain<F> {
+impl<F: FnOnce()> Vectorize for F {
+    #[inline(always)]
+    fn run(self) {
+        self();
+    }
+}
+
+/// Runs `work` compiled for the instruction set.
+#[inline(always)]
+pub(crate) fn vectorized(isa: Isa, work: impl Vectorize) {
+    struct Safe<V>(V);
+
+    impl<V: Vectorize> Work for Safe<V> {
         #[inline(always)]
         unsafe fn on<I: Instructions>(self) {
-            (self.0)();
+            self.0.run();
         }
     }
 
     // SAFETY: it asks for nothing else.
-    unsafe { on(isa, Plain(work)) }
+    unsafe { on(isa, Safe(work)) }
 }
