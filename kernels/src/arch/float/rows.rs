@@ -4,6 +4,7 @@ use super::{Instructions, LANES, Lanes, Limits, Vector, Work, on};
 use crate::{Image, Isa, Window};
 
 /// Some rows of a depthwise convolution for a block of channels.
+#[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) input: Image,
@@ -45,12 +46,14 @@ struct All<'a> {
 impl Work for All<'_> {
     #[inline(always)]
     unsafe fn on<I: Instructions>(self) {
+        // A copy, which what is stored cannot change.
+        let rows = *self.rows;
         // SAFETY: the contract is that of this function.
         unsafe {
-            if self.rows.input.channels.wrapping_sub(self.rows.channel) >= LANES {
-                each_row::<I, true>(self.rows, self.out);
+            if rows.input.channels.wrapping_sub(rows.channel) >= LANES {
+                each_row::<I, true>(&rows, self.out);
             } else {
-                each_row::<I, false>(self.rows, self.out);
+                each_row::<I, false>(&rows, self.out);
             }
         }
     }
