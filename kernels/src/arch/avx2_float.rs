@@ -22,9 +22,9 @@ impl Instructions for Avx2 {
 
     #[inline(never)]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn run(work: impl Work) {
+    unsafe fn run(work: impl Work, out: &mut [f32]) {
         // SAFETY: the trait's contract.
-        unsafe { work.on::<Avx2>() }
+        unsafe { work.on::<Avx2>(out) }
     }
 }
 

@@ -22,9 +22,9 @@ impl Instructions for Avx512 {
 
     #[inline(never)]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
-    unsafe fn run(work: impl Work) {
+    unsafe fn run(work: impl Work, out: &mut [f32]) {
         // SAFETY: the trait's contract.
-        unsafe { work.on::<Avx512>() }
+        unsafe { work.on::<Avx512>(out) }
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
 
     impl Work for Alone {
         #[inline(always)]
-        unsafe fn on<I: Instructions>(self) {
+        unsafe fn on<I: Instructions>(self, _: &mut [f32]) {
             // SAFETY: the contract is that of this function.
             unsafe {
                 let value = I::Whole::splat(std::hint::black_box(0.5));
@@ -91,6 +91,6 @@ pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
 
     const SUMS: usize = 6;
     // SAFETY: it asks for nothing else.
-    unsafe { on(isa, Alone(rounds)) };
+    unsafe { on(isa, Alone(rounds), &mut []) };
     rounds * SUMS * LANES
 }

@@ -16,9 +16,9 @@ impl Instructions for Neon {
 
     #[inline(never)]
     #[target_feature(enable = "neon")]
-    unsafe fn run(work: impl Work) {
+    unsafe fn run(work: impl Work, out: &mut [f32]) {
         // SAFETY: the trait's contract.
-        unsafe { work.on::<Neon>() }
+        unsafe { work.on::<Neon>(out) }
     }
 }
 

@@ -13,9 +13,9 @@ impl Instructions for Portable {
     const COLUMNS: usize = 1;
 
     #[inline(never)]
-    unsafe fn run(work: impl Work) {
+    unsafe fn run(work: impl Work, out: &mut [f32]) {
         // SAFETY: the trait's contract.
-        unsafe { work.on::<Portable>() }
+        unsafe { work.on::<Portable>(out) }
     }
 }
 

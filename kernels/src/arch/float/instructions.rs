@@ -125,32 +125,33 @@ pub(in crate::arch) trait Instructions {
     ///
     /// # Safety
     /// The CPU has the instructions, and the work has what it asks for.
-    unsafe fn run(work: impl Work);
+    unsafe fn run(work: impl Work, out: &mut [f32]);
 }
 
-/// What is compiled for each set of instructions.
+/// What is compiled for each set of instructions. Its output is apart, so that the compiler knows that
+/// nothing else lies there.
 pub(in crate::arch) trait Work {
     /// Has to be inlined, as all that it calls, to be compiled for the instructions.
     ///
     /// # Safety
     /// The CPU has the instructions, and what else the work asks for.
-    unsafe fn on<I: Instructions>(self);
+    unsafe fn on<I: Instructions>(self, out: &mut [f32]);
 }
 
 /// # Safety
 /// The work has what it asks for besides instructions.
 #[inline(always)]
-pub(super) unsafe fn on(isa: Isa, work: impl Work) {
+pub(super) unsafe fn on(isa: Isa, work: impl Work, out: &mut [f32]) {
     // SAFETY: an Isa is made only where the CPU has it; the rest is the contract.
     unsafe {
         match isa.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Vnni => Avx512::run(work),
+            Kind::Vnni => Avx512::run(work, out),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => Avx2::run(work),
+            Kind::Avx2 => Avx2::run(work, out),
             #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct | Kind::Matrix => Neon::run(work),
-            Kind::Portable => Portable::run(work),
+            Kind::Neon | Kind::DotProduct | Kind::Matrix => Neon::run(work, out),
+            Kind::Portable => Portable::run(work, out),
         }
     }
 }
@@ -177,11 +178,11 @@ pub(crate) fn vectorized(isa: Isa, work: impl Vectorize) {
 
     impl<V: Vectorize> Work for Safe<V> {
         #[inline(always)]
-        unsafe fn on<I: Instructions>(self) {
+        unsafe fn on<I: Instructions>(self, _: &mut [f32]) {
             self.0.run();
         }
     }
 
     // SAFETY: it asks for nothing else.
-    unsafe { on(isa, Safe(work)) }
+    unsafe { on(isa, Safe(work), &mut []) }
 }

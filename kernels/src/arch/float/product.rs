@@ -38,24 +38,18 @@ pub(crate) fn multiply(isa: Isa, product: &Product<'_>, out: &mut [f32]) {
     let end = (rows - 1) * product.step + product.columns;
     assert!(out.len() >= end && product.addend.is_none_or(|addend| addend.len() >= end));
     // SAFETY: lengths are checked above.
-    unsafe { on(isa, All { product, out }) }
+    unsafe { on(isa, product, out) }
 }
 
-/// All rows with all panels.
-struct All<'a> {
-    product: &'a Product<'a>,
-    out: &'a mut [f32],
-}
-
-impl Work for All<'_> {
+impl Work for &Product<'_> {
     #[inline(always)]
-    unsafe fn on<I: Instructions>(self) {
-        let Product { starts, bias, .. } = *self.product;
+    unsafe fn on<I: Instructions>(self, out: &mut [f32]) {
+        let Product { starts, bias, .. } = *self;
         let (rows, panels) = (starts.len(), bias.len());
-        let panel_len = self.product.weights.len() / panels;
+        let panel_len = self.weights.len() / panels;
         let most_panels = if rows == 1 { I::WIDE } else { I::PANELS };
         // A last panel that is half empty is computed by itself, with half as many sums.
-        let half = self.product.columns + LANES / 2 <= panels * LANES;
+        let half = self.columns + LANES / 2 <= panels * LANES;
         let whole = if half { panels - 1 } else { panels };
         let mut next_panel = 0;
         while next_panel < panels {
@@ -68,16 +62,16 @@ impl Work for All<'_> {
             for tile in 0..rows.div_ceil(I::ROWS) {
                 // As large as each other: a tile of one row costs as much as one of four.
                 let next = (tile + 1) * rows / rows.div_ceil(I::ROWS);
-                let at = first * self.product.step + column;
+                let at = first * self.step + column;
                 let tile = Product {
                     starts: &starts[first..next],
-                    weights: &self.product.weights[first_panel * panel_len..][..count * panel_len],
+                    weights: &self.weights[first_panel * panel_len..][..count * panel_len],
                     bias: &bias[first_panel..][..count],
-                    addend: self.product.addend.map(|addend| &addend[at..]),
-                    columns: (self.product.columns - column).min(count * LANES),
-                    ..*self.product
+                    addend: self.addend.map(|addend| &addend[at..]),
+                    columns: (self.columns - column).min(count * LANES),
+                    ..*self
                 };
-                let out = self.out[at..].as_mut_ptr();
+                let out = &mut out[at..];
                 // SAFETY: the contract is that of this function.
                 unsafe {
                     if whole_left > 0 {
@@ -95,14 +89,14 @@ impl Work for All<'_> {
 /// # Safety
 /// The CPU has the instructions; lengths are as [`multiply`] checks them, and there is one panel if
 /// `HALF`, which is half empty.
-unsafe fn tile_of_any_size<I: Instructions, const HALF: bool>(tile: &Product<'_>, out: *mut f32) {
+unsafe fn tile_of_any_size<I: Instructions, const HALF: bool>(tile: &Product<'_>, out: &mut [f32]) {
     macro_rules! tile {
         ($($rows:literal)*) => {
             match (tile.starts.len(), tile.bias.len()) {
-                (1, 3) => I::run(Tile::<HALF, 1, 3>(tile, out)),
-                (1, 4) => I::run(Tile::<HALF, 1, 4>(tile, out)),
-                $(($rows, 1) => I::run(Tile::<HALF, $rows, 1>(tile, out)),
-                ($rows, 2) => I::run(Tile::<HALF, $rows, 2>(tile, out)),)*
+                (1, 3) => I::run(Tile::<HALF, 1, 3>(tile), out),
+                (1, 4) => I::run(Tile::<HALF, 1, 4>(tile), out),
+                $(($rows, 1) => I::run(Tile::<HALF, $rows, 1>(tile), out),
+                ($rows, 2) => I::run(Tile::<HALF, $rows, 2>(tile), out),)*
                 _ => unreachable!("a tile of another size"),
             }
         };
@@ -112,16 +106,13 @@ unsafe fn tile_of_any_size<I: Instructions, const HALF: bool>(tile: &Product<'_>
 }
 
 /// A tile of so many rows and panels; the only panel is half empty if `HALF`.
-struct Tile<'a, const HALF: bool, const ROWS: usize, const PANELS: usize>(
-    &'a Product<'a>,
-    *mut f32,
-);
+struct Tile<'a, const HALF: bool, const ROWS: usize, const PANELS: usize>(&'a Product<'a>);
 
 impl<const HALF: bool, const ROWS: usize, const PANELS: usize> Work
     for Tile<'_, HALF, ROWS, PANELS>
 {
     #[inline(always)]
-    unsafe fn on<I: Instructions>(self) {
+    unsafe fn on<I: Instructions>(self, out: &mut [f32]) {
         let most = if HALF {
             1
         } else if ROWS > 1 {
@@ -135,9 +126,9 @@ impl<const HALF: bool, const ROWS: usize, const PANELS: usize> Work
         // SAFETY: the contract is that of this function.
         unsafe {
             if HALF {
-                tile::<I, I::Half, ROWS, PANELS>(self.0, self.1);
+                tile::<I, I::Half, ROWS, PANELS>(self.0, out);
             } else {
-                tile::<I, I::Whole, ROWS, PANELS>(self.0, self.1);
+                tile::<I, I::Whole, ROWS, PANELS>(self.0, out);
             }
         }
     }
@@ -158,7 +149,7 @@ const AHEAD: usize = 24;
 )]
 unsafe fn tile<I: Instructions, V: Vector, const ROWS: usize, const PANELS: usize>(
     tile: &Product<'_>,
-    out: *mut f32,
+    out: &mut [f32],
 ) {
     // SAFETY: rows reach no further than the values, panels than the weights, stores than `out`.
     unsafe {
@@ -173,7 +164,7 @@ unsafe fn tile<I: Instructions, V: Vector, const ROWS: usize, const PANELS: usiz
         for row in 0..ROWS {
             for panel in 0..PANELS {
                 let at = tile.step.wrapping_mul(row).wrapping_add(LANES * panel);
-                I::prefetch(out.wrapping_add(at));
+                I::prefetch(out.as_ptr().wrapping_add(at));
                 if let Some(addend) = tile.addend {
                     I::prefetch(addend.as_ptr().wrapping_add(at));
                 }
@@ -216,7 +207,7 @@ unsafe fn tile<I: Instructions, V: Vector, const ROWS: usize, const PANELS: usiz
                     });
                 }
                 value = value.limit(min, max);
-                let to = out.wrapping_add(at);
+                let to = out.as_mut_ptr().wrapping_add(at);
                 if count >= V::LEN {
                     value.store(to);
                 } else {

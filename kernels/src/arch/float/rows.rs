@@ -4,7 +4,6 @@ use super::{Instructions, LANES, Lanes, Limits, Vector, Work, on};
 use crate::{Image, Isa, Window};
 
 /// Some rows of a depthwise convolution for a block of channels.
-#[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) input: Image,
@@ -34,26 +33,18 @@ pub(crate) fn rows(isa: Isa, rows: &Rows<'_>, out: &mut [f32]) {
     let row = output.width * output.channels;
     assert!(out.len().is_multiple_of(row) && rows.first + out.len() / row <= output.height);
     // SAFETY: lengths are checked above.
-    unsafe { on(isa, All { rows, out }) }
+    unsafe { on(isa, rows, out) }
 }
 
-/// All rows.
-struct All<'a> {
-    rows: &'a Rows<'a>,
-    out: &'a mut [f32],
-}
-
-impl Work for All<'_> {
+impl Work for &Rows<'_> {
     #[inline(always)]
-    unsafe fn on<I: Instructions>(self) {
-        // A copy, which what is stored cannot change.
-        let rows = *self.rows;
+    unsafe fn on<I: Instructions>(self, out: &mut [f32]) {
         // SAFETY: the contract is that of this function.
         unsafe {
-            if rows.input.channels.wrapping_sub(rows.channel) >= LANES {
-                each_row::<I, true>(&rows, self.out);
+            if self.input.channels.wrapping_sub(self.channel) >= LANES {
+                each_row::<I, true>(self, out);
             } else {
-                each_row::<I, false>(&rows, self.out);
+                each_row::<I, false>(self, out);
             }
         }
     }
