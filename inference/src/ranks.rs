@@ -90,7 +90,10 @@ impl<'a> Ranks<'a> {
         match node.op_type.as_str() {
             "Conv" => is(0, 4) && is(1, 4),
             "QLinearConv" => is(0, 4) && is(3, 4),
-            "AveragePool" | "MaxPool" | "GlobalAveragePool" | "GlobalMaxPool"
+            "AveragePool"
+            | "MaxPool"
+            | "GlobalAveragePool"
+            | "GlobalMaxPool"
             | "InstanceNormalization" => is(0, 4),
             // Of dense layers, too.
             "BatchNormalization" => is(0, 4) || is(0, 2),

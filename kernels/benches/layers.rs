@@ -1,4 +1,4 @@
-//! Times single layers: `cargo bench -p kernels --profile release [THREADS]`.
+//! Times single layers: `cargo bench -p kernels --profile release [THREADS] [PART OF A NAME]`.
 //!
 //! For each kind that networks have, milliseconds: the fastest and the median of many runs; for
 //! convolutions how much of the products that this CPU could compute they compute, the end with its
@@ -205,6 +205,11 @@ fn end(channels: usize) -> Requantize {
 }
 
 fn report(name: &str, products: usize, peak: f64, mut run: impl FnMut()) {
+    let wanted =
+        |arg: String| arg.starts_with('-') || arg.parse::<usize>().is_ok() || name.contains(&arg);
+    if !std::env::args().skip(1).all(wanted) {
+        return;
+    }
     let started = Instant::now();
     let mut times = Vec::new();
     while times.len() < 5 || started.elapsed().as_millis() < 200 {

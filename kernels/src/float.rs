@@ -16,18 +16,3 @@ pub use depthwise::Depthwise;
 pub use elementwise::{activate, add, multiply};
 pub use planes::{from_planes, to_planes};
 pub use pool::{GlobalAverage, Pool};
-
-use crate::KernelError;
-
-/// # Errors
-/// There are not as many as the shape asks for.
-fn check_count(what: &'static str, expected: usize, found: usize) -> Result<(), KernelError> {
-    if expected == found {
-        return Ok(());
-    }
-    Err(KernelError::Count {
-        what,
-        expected,
-        found,
-    })
-}

@@ -4,7 +4,7 @@
 //! and put back among the others.
 
 use crate::workers::Workers;
-use crate::{Conv, Image, Isa, KernelError, Requantize, Window};
+use crate::{Conv, Image, Isa, KernelError, Requantize, Window, check_count};
 
 /// A convolution in groups, packed.
 #[derive(Debug)]
@@ -46,13 +46,7 @@ impl Grouped {
             channels / groups,
         );
         let depth = window.kernel[0] * window.kernel[1] * image.channels;
-        if weights.len() != channels * depth {
-            return Err(KernelError::Count {
-                what: "weights",
-                expected: channels * depth,
-                found: weights.len(),
-            });
-        }
+        check_count("weights", channels * depth, weights.len())?;
         let group = |(index, weights): (usize, &[i8])| {
             let requantize = Requantize {
                 bias: requantize.bias[index * count..][..count].to_vec(),

@@ -34,6 +34,7 @@ mod grouped;
 mod isa;
 mod packing;
 mod pool;
+mod pooling;
 mod requantize;
 mod shape;
 mod sliding;
@@ -72,4 +73,21 @@ pub enum KernelError {
     /// A scale that is not a positive finite number.
     #[error("a scale of {0} is not a positive number")]
     Scale(String),
+}
+
+/// # Errors
+/// There are not as many as the shape asks for.
+pub(crate) fn check_count(
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<(), KernelError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(KernelError::Count {
+        what,
+        expected,
+        found,
+    })
 }

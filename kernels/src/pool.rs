@@ -1,11 +1,8 @@
 //! Pooling.
 
-use crate::arch;
+use crate::pooling::{Pooling, global_average};
 use crate::requantize::check_scale;
 use crate::{Image, Isa, KernelError, Quantization, Range, Window, Workers};
-
-/// Channels that are summed at a time.
-const LANES: usize = 64;
 
 /// The mean of each channel: `round((sum - pixels * zi) * r) + zero_point`, saturated, where `r` is
 /// `input_scale / (output_scale * pixels)`.
@@ -49,31 +46,11 @@ impl GlobalAverage {
     /// # Panics
     /// A length is not that of the image.
     pub fn run(&self, input: &[u8], output: &mut [u8], workers: &mut Workers) {
-        let channels = self.input.channels;
-        assert!(input.len() == self.input.len() && output.len() == channels);
-        let part = channels.div_ceil(workers.count()).next_multiple_of(LANES);
-        workers.for_each_chunk(output, part, &|index, out, _| {
-            arch::vectorized(self.isa, || {
-                for (lane, out) in out.chunks_mut(LANES).enumerate() {
-                    self.lanes(input, index * part + lane * LANES, out);
-                }
-            });
-        });
-    }
-
-    #[inline(always)]
-    fn lanes(&self, input: &[u8], first: usize, output: &mut [u8]) {
-        let mut sums = [0_i32; LANES];
-        for pixel in input.chunks_exact(self.input.channels) {
-            for (sum, byte) in sums.iter_mut().zip(&pixel[first..][..output.len()]) {
-                *sum = sum.wrapping_add(i32::from(*byte));
-            }
-        }
-        for (out, sum) in output.iter_mut().zip(sums) {
-            *out = self
-                .range
-                .round(sum.wrapping_sub(self.offset) as f32 * self.ratio);
-        }
+        let mean = |sum: i32| {
+            self.range
+                .round(sum.wrapping_sub(self.offset) as f32 * self.ratio)
+        };
+        global_average(self.isa, self.input, input, output, workers, mean);
     }
 }
 
@@ -93,11 +70,7 @@ pub enum PoolKind {
 /// `round((sum - n * zi) * (input_scale / (output_scale * n))) + zero_point`, saturated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
-    isa: Isa,
-    kind: PoolKind,
-    input: Image,
-    output: Image,
-    window: Window,
+    pooling: Pooling,
     quantization: Quantization,
     output_scale: f32,
     range: Range,
@@ -115,17 +88,12 @@ impl Pool {
         output_scale: f32,
         range: Range,
     ) -> Result<Pool, KernelError> {
-        let output = window.output(input, input.channels)?;
-        window.check_cover()?;
+        let pooling = Pooling::new(isa, kind, input, window)?;
         check_scale(
             quantization.scale / (output_scale * (window.kernel[0] * window.kernel[1]) as f32),
         )?;
         Ok(Pool {
-            isa,
-            kind,
-            input,
-            output,
-            window,
+            pooling,
             quantization,
             output_scale,
             range,
@@ -134,7 +102,7 @@ impl Pool {
 
     /// The size of the output.
     pub fn output(&self) -> Image {
-        self.output
+        self.pooling.output
     }
 
     /// Computes `output` from `input`.
@@ -142,60 +110,11 @@ impl Pool {
     /// # Panics
     /// A length is not that of the image.
     pub fn run(&self, input: &[u8], output: &mut [u8], workers: &mut Workers) {
-        assert!(input.len() == self.input.len() && output.len() == self.output.len());
-        let row = self.output.width * self.output.channels;
-        let rows = self.output.height.div_ceil(workers.count());
-        workers.for_each_chunk(output, rows * row, &|index, out, _| {
-            arch::vectorized(self.isa, || {
-                for (y, out) in out.chunks_exact_mut(row).enumerate() {
-                    for (x, out) in out.chunks_exact_mut(self.output.channels).enumerate() {
-                        self.pixel(input, [index * rows + y, x], out);
-                    }
-                }
-            });
-        });
-    }
-
-    #[inline(always)]
-    fn pixel(&self, input: &[u8], [y, x]: [usize; 2], output: &mut [u8]) {
-        let rows = self.window.covered(0, y, self.input.height);
-        let columns = self.window.covered(1, x, self.input.width);
-        let pixels = rows
-            .clone()
-            .flat_map(|y| columns.clone().map(move |x| y * self.input.width + x));
-        let channels = self.input.channels;
-        if self.kind == PoolKind::Max {
-            output.fill(0);
-            for pixel in pixels {
-                for (out, byte) in output
-                    .iter_mut()
-                    .zip(&input[pixel * channels..][..channels])
-                {
-                    *out = (*out).max(*byte);
-                }
-            }
-            return;
-        }
-        let inside = rows.len() * columns.len();
-        let count = match self.kind {
-            PoolKind::Average {
-                count_padding: true,
-            } => self.window.kernel[0] * self.window.kernel[1],
-            _ => inside,
+        let mean = |inside: usize, count: usize| {
+            let ratio = self.quantization.scale / (self.output_scale * count as f32);
+            let offset = inside as i32 * i32::from(self.quantization.zero_point);
+            move |sum: i32| self.range.round(sum.wrapping_sub(offset) as f32 * ratio)
         };
-        let ratio = self.quantization.scale / (self.output_scale * count as f32);
-        let offset = inside as i32 * i32::from(self.quantization.zero_point);
-        for (lane, output) in output.chunks_mut(LANES).enumerate() {
-            let mut sums = [0_i32; LANES];
-            for pixel in pixels.clone() {
-                let bytes = &input[pixel * channels + lane * LANES..][..output.len()];
-                for (sum, byte) in sums.iter_mut().zip(bytes) {
-                    *sum = sum.wrapping_add(i32::from(*byte));
-                }
-            }
-            for (out, sum) in output.iter_mut().zip(sums) {
-                *out = self.range.round(sum.wrapping_sub(offset) as f32 * ratio);
-            }
-        }
+        self.pooling.run(input, output, workers, mean);
     }
 }

@@ -1,6 +1,6 @@
 //! What becomes of an integer sum: the one definition of rounding and saturation.
 
-use crate::KernelError;
+use crate::{KernelError, check_count};
 
 /// `value = (q - zero_point) * scale`, as in ONNX's `DequantizeLinear`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,16 +85,8 @@ pub struct Requantize {
 
 impl Requantize {
     pub(crate) fn check(&self, channels: usize) -> Result<(), KernelError> {
-        for (what, found) in [("biases", self.bias.len()), ("scales", self.scale.len())] {
-            let expected = channels;
-            if found != expected {
-                return Err(KernelError::Count {
-                    what,
-                    expected,
-                    found,
-                });
-            }
-        }
+        check_count("biases", channels, self.bias.len())?;
+        check_count("scales", channels, self.scale.len())?;
         if self.range.min > self.range.max {
             return Err(KernelError::Shape("an output range without values"));
         }

@@ -1,6 +1,6 @@
 //! What all convolutions begin with.
 
-use crate::{Image, Isa, KernelError, Range, Requantize, Window};
+use crate::{Image, Isa, KernelError, Range, Requantize, Window, check_count};
 
 /// A window that slides over an image, and what becomes of the sums under it.
 #[derive(Debug)]
@@ -49,16 +49,7 @@ impl Sliding {
     /// # Errors
     /// There are not `depth` weights under the window for every output channel.
     pub(crate) fn check_weights(&self, weights: &[i8], depth: usize) -> Result<(), KernelError> {
-        let expected = depth * self.output.channels;
-        if weights.len() == expected {
-            return Ok(());
-        }
-        let (what, found) = ("weights", weights.len());
-        Err(KernelError::Count {
-            what,
-            expected,
-            found,
-        })
+        check_count("weights", depth * self.output.channels, weights.len())
     }
 
     /// The length of the input's rows that the window slides over, padding included.

@@ -2,47 +2,17 @@
 
 use std::arch::x86_64::*;
 
-use super::float::{Vector, kernels, tiles};
+use super::float::{Instructions, Vector, Work};
 
-/// 16 values in one register.
-#[derive(Clone, Copy)]
-pub(super) struct Zmm(__m512);
+pub(super) struct Avx512;
 
-impl Vector for Zmm {
+impl Instructions for Avx512 {
+    type Whole = __m512;
+    type Half = Half;
     const ROWS: usize = 14;
     const PANELS: usize = 2;
     const WIDE: usize = 4;
     const COLUMNS: usize = 8;
-
-    #[inline(always)]
-    unsafe fn splat(value: f32) -> Zmm {
-        // SAFETY: the trait's contract.
-        Zmm(unsafe { _mm512_set1_ps(value) })
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Zmm {
-        // SAFETY: as above.
-        Zmm(unsafe { _mm512_loadu_ps(from) })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, to: *mut f32) {
-        // SAFETY: as above.
-        unsafe { _mm512_storeu_ps(to, self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn multiply_add(self, factor: Zmm, sum: Zmm) -> Zmm {
-        // SAFETY: as above.
-        Zmm(unsafe { _mm512_fmadd_ps(self.0, factor.0, sum.0) })
-    }
-
-    #[inline(always)]
-    unsafe fn add(self, other: Zmm) -> Zmm {
-        // SAFETY: as above.
-        Zmm(unsafe { _mm512_add_ps(self.0, other.0) })
-    }
 
     #[inline(always)]
     fn prefetch(from: *const f32) {
@@ -50,23 +20,64 @@ impl Vector for Zmm {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
     }
 
-    /// The second operand is the result where one is no number.
+    #[inline(never)]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
+    unsafe fn run(work: impl Work, out: &mut [f32]) {
+        // SAFETY: the trait's contract.
+        unsafe { work.on::<Avx512>(out) }
+    }
+}
+
+impl Vector for __m512 {
+    const LEN: usize = 16;
+
     #[inline(always)]
-    unsafe fn limit(self, min: Zmm, max: Zmm) -> Zmm {
-        // SAFETY: as above.
-        Zmm(unsafe { _mm512_min_ps(max.0, _mm512_max_ps(min.0, self.0)) })
+    unsafe fn splat(value: f32) -> __m512 {
+        // SAFETY: the trait's contract.
+        unsafe { _mm512_set1_ps(value) }
     }
 
     #[inline(always)]
-    unsafe fn load_first(from: *const f32, count: usize) -> Zmm {
+    unsafe fn load(from: *const f32) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32) {
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_ps(to, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(self, factor: __m512, sum: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_fmadd_ps(self, factor, sum) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, other: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_add_ps(self, other) }
+    }
+
+    /// The second operand is the result where one is no number.
+    #[inline(always)]
+    unsafe fn limit(self, min: __m512, max: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_min_ps(max, _mm512_max_ps(min, self)) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(from: *const f32, count: usize) -> __m512 {
         // SAFETY: as above; what the mask leaves out is not read.
-        Zmm(unsafe { _mm512_maskz_loadu_ps(first(count), from) })
+        unsafe { _mm512_maskz_loadu_ps(first(count), from) }
     }
 
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, count: usize) {
         // SAFETY: as above; what the mask leaves out is not written.
-        unsafe { _mm512_mask_storeu_ps(to, first(count), self.0) }
+        unsafe { _mm512_mask_storeu_ps(to, first(count), self) }
     }
 }
 
@@ -75,56 +86,47 @@ fn first(count: usize) -> __mmask16 {
     (1_u32.wrapping_shl(count as u32)).wrapping_sub(1) as __mmask16
 }
 
-/// The first 8 of 16 values: the CPU computes two such registers in the time of a whole one.
+/// A vector of AVX2 with masks: the CPU computes two in the time of a whole one.
 #[derive(Clone, Copy)]
 pub(super) struct Half(__m256);
 
 impl Vector for Half {
-    const ROWS: usize = 14;
-    const PANELS: usize = 1;
-    const WIDE: usize = 1;
-    const COLUMNS: usize = 1;
+    const LEN: usize = 8;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Half {
         // SAFETY: the trait's contract.
-        Half(unsafe { _mm256_set1_ps(value) })
+        Half(unsafe { Vector::splat(value) })
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Half {
         // SAFETY: as above.
-        Half(unsafe { _mm256_loadu_ps(from) })
+        Half(unsafe { Vector::load(from) })
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as above.
-        unsafe { _mm256_storeu_ps(to, self.0) }
+        unsafe { self.0.store(to) }
     }
 
     #[inline(always)]
     unsafe fn multiply_add(self, factor: Half, sum: Half) -> Half {
         // SAFETY: as above.
-        Half(unsafe { _mm256_fmadd_ps(self.0, factor.0, sum.0) })
+        Half(unsafe { self.0.multiply_add(factor.0, sum.0) })
     }
 
     #[inline(always)]
     unsafe fn add(self, other: Half) -> Half {
         // SAFETY: as above.
-        Half(unsafe { _mm256_add_ps(self.0, other.0) })
+        Half(unsafe { self.0.add(other.0) })
     }
 
-    #[inline(always)]
-    fn prefetch(from: *const f32) {
-        Zmm::prefetch(from);
-    }
-
-    /// The second operand is the result where one is no number.
     #[inline(always)]
     unsafe fn limit(self, min: Half, max: Half) -> Half {
         // SAFETY: as above.
-        Half(unsafe { _mm256_min_ps(max.0, _mm256_max_ps(min.0, self.0)) })
+        Half(unsafe { self.0.limit(min.0, max.0) })
     }
 
     #[inline(always)]
@@ -139,10 +141,3 @@ impl Vector for Half {
         unsafe { _mm256_mask_storeu_ps(to, first(count) as __mmask8, self.0) }
     }
 }
-
-tiles!(
-    half_tile,
-    Half,
-    target_feature(enable = "avx512f,avx512vl,avx512bw,fma")
-);
-kernels!(Zmm, target_feature(enable = "avx512f,avx512vl,avx512bw"));

@@ -5,23 +5,16 @@
 //! so that it does not depend on the number of threads. Where a CPU rounds once (fused) and where
 //! twice, last bits differ.
 
-mod macros;
+mod instructions;
 mod product;
 mod rows;
 
-#[cfg(target_arch = "aarch64")]
-use super::neon_float;
-use super::portable_float;
-#[cfg(target_arch = "x86_64")]
-use super::{avx2_float, avx512_float};
 use crate::aligned::Plain;
-use crate::isa::Kind;
 use crate::{Aligned, Isa};
-
-pub(super) use macros::{kernels, tiles};
-pub(super) use product::tile;
+use instructions::on;
+pub(super) use instructions::{Instructions, Two, Vector, Work};
+pub(crate) use instructions::{Vectorize, vectorized};
 pub(crate) use product::{Product, multiply};
-pub(super) use rows::any_rows;
 pub(crate) use rows::{Rows, rows};
 
 /// Output channels that are computed side by side.
@@ -66,58 +59,6 @@ impl Lanes {
     }
 }
 
-/// [`LANES`] values in registers, or the first half of them: then loads and stores of more leave the
-/// others out.
-///
-/// # Safety
-/// All functions ask for the CPU's instructions, and for memory as far as they say.
-pub(super) trait Vector: Copy {
-    /// The most rows of a tile, and its panels of [`LANES`] channels: so many sums fit in registers.
-    const ROWS: usize;
-    const PANELS: usize;
-    /// Panels of a tile of one row.
-    const WIDE: usize;
-    /// Neighbouring outputs of a depthwise convolution.
-    const COLUMNS: usize;
-
-    unsafe fn splat(value: f32) -> Self;
-    /// From [`LANES`] values.
-    unsafe fn load(from: *const f32) -> Self;
-    /// To [`LANES`] values.
-    unsafe fn store(self, to: *mut f32);
-    /// `self * factor + sum`.
-    unsafe fn multiply_add(self, factor: Self, sum: Self) -> Self;
-    unsafe fn add(self, other: Self) -> Self;
-    /// What is less than `min` or more than `max` becomes that; what is no number stays.
-    unsafe fn limit(self, min: Self, max: Self) -> Self;
-
-    /// Says that what lies there will be needed; it need not be memory of ours.
-    #[inline(always)]
-    fn prefetch(_: *const f32) {}
-
-    /// From `count` values, and zeros.
-    #[inline(always)]
-    unsafe fn load_first(from: *const f32, count: usize) -> Self {
-        let mut lanes = Lanes::ZERO;
-        // SAFETY: the contract.
-        unsafe {
-            std::ptr::copy_nonoverlapping(from, lanes.0.as_mut_ptr(), count);
-            Self::load(lanes.0.as_ptr())
-        }
-    }
-
-    /// To `count` values.
-    #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, count: usize) {
-        let mut lanes = Lanes::ZERO;
-        // SAFETY: the contract.
-        unsafe {
-            self.store(lanes.0.as_mut_ptr());
-            std::ptr::copy_nonoverlapping(lanes.0.as_ptr(), to, count);
-        }
-    }
-}
-
 /// The limits of what is stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Limits {
@@ -125,58 +66,33 @@ pub(crate) struct Limits {
     pub(crate) max: f32,
 }
 
-/// Runs `work` compiled for the instruction set; what it calls must be inlined to gain from that.
-#[inline(always)]
-pub(crate) fn vectorized<R>(isa: Isa, work: impl FnOnce() -> R) -> R {
-    // SAFETY: an Isa is made only where the CPU has it.
-    unsafe {
-        match isa.0 {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Vnni => avx512_float::vectorized(work),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2_float::vectorized(work),
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct | Kind::Matrix => neon_float::vectorized(work),
-            Kind::Portable => portable_float::vectorized(work),
-        }
-    }
-}
-
 /// Multiplies and adds in registers, `rounds` times; gives how many products that were.
 pub(crate) fn products_alone(isa: Isa, rounds: usize) -> usize {
-    // SAFETY: an Isa is made only where the CPU has it.
-    unsafe {
-        match isa.0 {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Vnni => avx512_float::products_alone(rounds),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2_float::products_alone(rounds),
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct | Kind::Matrix => neon_float::products_alone(rounds),
-            Kind::Portable => portable_float::products_alone(rounds),
-        }
-    }
-}
+    struct Alone(usize);
 
-/// # Safety
-/// The CPU has the vector's instructions.
-#[inline(always)]
-pub(super) unsafe fn sums_alone<V: Vector>(rounds: usize) -> usize {
-    const SUMS: usize = 6;
-    // SAFETY: the contract is that of this function.
-    unsafe {
-        let value = V::splat(std::hint::black_box(0.5));
-        let mut sums = [V::splat(std::hint::black_box(1.0)); SUMS];
-        for _ in 0..rounds {
-            for sum in &mut sums {
-                *sum = sum.multiply_add(value, value);
+    impl Work for Alone {
+        #[inline(always)]
+        unsafe fn on<I: Instructions>(self, _: &mut [f32]) {
+            // SAFETY: the contract is that of this function.
+            unsafe {
+                let value = I::Whole::splat(std::hint::black_box(0.5));
+                let mut sums = [I::Whole::splat(std::hint::black_box(1.0)); SUMS];
+                for _ in 0..self.0 {
+                    for sum in &mut sums {
+                        *sum = sum.multiply_add(value, value);
+                    }
+                }
+                for sum in sums {
+                    let mut lanes = Lanes::ZERO;
+                    sum.store(lanes.0.as_mut_ptr());
+                    std::hint::black_box(lanes);
+                }
             }
         }
-        std::hint::black_box(sums.map(|sum| {
-            let mut lanes = Lanes::ZERO;
-            sum.store(lanes.0.as_mut_ptr());
-            lanes
-        }));
     }
+
+    const SUMS: usize = 6;
+    // SAFETY: it asks for nothing else.
+    unsafe { on(isa, Alone(rounds), &mut []) };
     rounds * SUMS * LANES
 }

@@ -1,53 +1,63 @@
 //! Plain Rust, for CPUs without a kernel of their own.
 
-use super::float::{LANES, Vector, kernels};
+use super::float::{Instructions, LANES, Vector, Work};
 
-/// 16 values.
-#[derive(Clone, Copy)]
-pub(super) struct Array([f32; LANES]);
+pub(super) struct Portable;
 
-impl Vector for Array {
+impl Instructions for Portable {
+    type Whole = [f32; LANES];
+    type Half = [f32; LANES];
     const ROWS: usize = 2;
     const PANELS: usize = 1;
     const WIDE: usize = 1;
     const COLUMNS: usize = 1;
 
+    #[inline(never)]
+    unsafe fn run(work: impl Work, out: &mut [f32]) {
+        // SAFETY: the trait's contract.
+        unsafe { work.on::<Portable>(out) }
+    }
+}
+
+impl Vector for [f32; LANES] {
+    const LEN: usize = LANES;
+
     #[inline(always)]
-    unsafe fn splat(value: f32) -> Array {
-        Array([value; LANES])
+    unsafe fn splat(value: f32) -> Self {
+        [value; LANES]
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Array {
+    unsafe fn load(from: *const f32) -> Self {
         // SAFETY: the trait's contract.
-        Array(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
+        unsafe { from.cast::<Self>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: as above.
-        unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
+        unsafe { to.cast::<Self>().write_unaligned(self) }
     }
 
     #[inline(always)]
-    unsafe fn multiply_add(mut self, factor: Array, sum: Array) -> Array {
-        for ((value, factor), sum) in self.0.iter_mut().zip(factor.0).zip(sum.0) {
+    unsafe fn multiply_add(mut self, factor: Self, sum: Self) -> Self {
+        for ((value, factor), sum) in self.iter_mut().zip(factor).zip(sum) {
             *value = *value * factor + sum;
         }
         self
     }
 
     #[inline(always)]
-    unsafe fn add(mut self, other: Array) -> Array {
-        for (value, other) in self.0.iter_mut().zip(other.0) {
+    unsafe fn add(mut self, other: Self) -> Self {
+        for (value, other) in self.iter_mut().zip(other) {
             *value += other;
         }
         self
     }
 
     #[inline(always)]
-    unsafe fn limit(mut self, min: Array, max: Array) -> Array {
-        for ((value, min), max) in self.0.iter_mut().zip(min.0).zip(max.0) {
+    unsafe fn limit(mut self, min: Self, max: Self) -> Self {
+        for ((value, min), max) in self.iter_mut().zip(min).zip(max) {
             if *value < min {
                 *value = min;
             }
@@ -58,5 +68,3 @@ impl Vector for Array {
         self
     }
 }
-
-kernels!(Array);

@@ -1,7 +1,7 @@
 //! Functions of one value.
 
 use crate::Isa;
-use crate::arch::float::{Limits, vectorized};
+use crate::arch::{float::Limits, vectorized};
 
 /// What becomes of a layer's values.
 #[derive(Clone, Copy, Debug, PartialEq)]

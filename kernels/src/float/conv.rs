@@ -6,9 +6,9 @@
 
 use crate::arch::float::{LANES, Lanes, Product, multiply};
 use crate::conv::share;
-use crate::float::{Activation, check_count};
+use crate::float::Activation;
 use crate::workers::{Scratch, Workers};
-use crate::{Aligned, Image, Isa, KernelError, Window};
+use crate::{Aligned, Image, Isa, KernelError, Window, check_count};
 
 /// Input and output of one part of the work: they stay in the second cache while panel after panel
 /// of weights passes.

@@ -4,9 +4,10 @@
 //! windows share stay in the first cache. Windows at the edge are cut to what lies in the image.
 
 use crate::arch::float::{LANES, Lanes, Rows, rows};
-use crate::float::{Activation, check_count};
+use crate::conv::share;
+use crate::float::Activation;
 use crate::workers::Workers;
-use crate::{Aligned, Image, Isa, KernelError, Window};
+use crate::{Aligned, Image, Isa, KernelError, Window, check_count};
 
 /// Output of one part of the work.
 const PART_BYTES: usize = 128 << 10;
@@ -70,12 +71,7 @@ impl Depthwise {
         assert_eq!(input.len(), self.input.len());
         assert_eq!(output.len(), self.output.len());
         let row = self.output.width * self.output.channels;
-        let most = (PART_BYTES / 4 / row).max(1);
-        let parts = self.output.height.div_ceil(most);
-        let count = self
-            .output
-            .height
-            .div_ceil(parts.next_multiple_of(workers.count()));
+        let count = share(self.output.height, PART_BYTES / 4 / row, 1, workers.count());
         workers.for_each_chunk(output, count * row, &|index, out, _| {
             for (block, (weights, bias)) in self.blocks().enumerate() {
                 let layer = Rows {

@@ -1,13 +1,7 @@
 //! Matrix products, in tiles whose sums stay in registers.
 
-use super::{LANES, Lanes, Limits, Vector};
+use super::{Instructions, LANES, Lanes, Limits, Vector, Work, on};
 use crate::Isa;
-#[cfg(target_arch = "aarch64")]
-use crate::arch::neon_float;
-use crate::arch::portable_float;
-#[cfg(target_arch = "x86_64")]
-use crate::arch::{avx2_float, avx512_float};
-use crate::isa::Kind;
 
 /// A matrix product: each row is `segments` runs of `depth` values, `segment_step` apart.
 #[derive(Clone, Copy)]
@@ -43,57 +37,99 @@ pub(crate) fn multiply(isa: Isa, product: &Product<'_>, out: &mut [f32]) {
     assert!(last + reach <= product.values.len());
     let end = (rows - 1) * product.step + product.columns;
     assert!(out.len() >= end && product.addend.is_none_or(|addend| addend.len() >= end));
-    let Extent {
-        rows: most_rows,
-        panels: most_panels,
-    } = extent(isa, rows);
-    // A last panel that is half empty is computed by itself, with half as many sums.
-    let half = product.columns + LANES / 2 <= panels * LANES;
-    let whole = if half { panels - 1 } else { panels };
-    let mut next_panel = 0;
-    while next_panel < panels {
-        let first_panel = next_panel;
-        let whole_left = whole.saturating_sub(first_panel);
-        let count = most_panels.min(whole_left).max(1);
-        next_panel += count;
-        let column = first_panel * LANES;
-        let mut first = 0;
-        for tile in 0..rows.div_ceil(most_rows) {
-            // As large as each other: a tile of one row costs as much as one of four.
-            let next = (tile + 1) * rows / rows.div_ceil(most_rows);
-            let at = first * product.step + column;
-            let tile = Product {
-                starts: &starts[first..next],
-                weights: &product.weights[first_panel * panel_len..][..count * panel_len],
-                bias: &bias[first_panel..][..count],
-                addend: product.addend.map(|addend| &addend[at..]),
-                columns: (product.columns - column).min(count * LANES),
-                ..*product
-            };
-            let out = &mut out[at..];
-            // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-            unsafe {
-                match (isa.0, whole_left > 0) {
-                    #[cfg(target_arch = "x86_64")]
-                    (Kind::Vnni, true) => avx512_float::tile(&tile, out),
-                    #[cfg(target_arch = "x86_64")]
-                    (Kind::Vnni, false) => avx512_float::half_tile(&tile, out),
-                    #[cfg(target_arch = "x86_64")]
-                    (Kind::Avx2, true) => avx2_float::tile(&tile, out),
-                    #[cfg(target_arch = "x86_64")]
-                    (Kind::Avx2, false) => avx2_float::half_tile(&tile, out),
-                    #[cfg(target_arch = "aarch64")]
-                    (Kind::Neon | Kind::DotProduct | Kind::Matrix, true) => {
-                        neon_float::tile(&tile, out)
+    // SAFETY: lengths are checked above.
+    unsafe { on(isa, product, out) }
+}
+
+impl Work for &Product<'_> {
+    #[inline(always)]
+    unsafe fn on<I: Instructions>(self, out: &mut [f32]) {
+        let Product { starts, bias, .. } = *self;
+        let (rows, panels) = (starts.len(), bias.len());
+        let panel_len = self.weights.len() / panels;
+        let most_panels = if rows == 1 { I::WIDE } else { I::PANELS };
+        // A last panel that is half empty is computed by itself, with half as many sums.
+        let half = self.columns + LANES / 2 <= panels * LANES;
+        let whole = if half { panels - 1 } else { panels };
+        let mut next_panel = 0;
+        while next_panel < panels {
+            let first_panel = next_panel;
+            let whole_left = whole.saturating_sub(first_panel);
+            let count = most_panels.min(whole_left).max(1);
+            next_panel += count;
+            let column = first_panel * LANES;
+            let mut first = 0;
+            for tile in 0..rows.div_ceil(I::ROWS) {
+                // As large as each other: a tile of one row costs as much as one of four.
+                let next = (tile + 1) * rows / rows.div_ceil(I::ROWS);
+                let at = first * self.step + column;
+                let tile = Product {
+                    starts: &starts[first..next],
+                    weights: &self.weights[first_panel * panel_len..][..count * panel_len],
+                    bias: &bias[first_panel..][..count],
+                    addend: self.addend.map(|addend| &addend[at..]),
+                    columns: (self.columns - column).min(count * LANES),
+                    ..*self
+                };
+                let out = &mut out[at..];
+                // SAFETY: the contract is that of this function.
+                unsafe {
+                    if whole_left > 0 {
+                        tile_of_any_size::<I, false>(&tile, out);
+                    } else {
+                        tile_of_any_size::<I, true>(&tile, out);
                     }
-                    #[cfg(target_arch = "aarch64")]
-                    (Kind::Neon | Kind::DotProduct | Kind::Matrix, false) => {
-                        neon_float::half_tile(&tile, out)
-                    }
-                    (Kind::Portable, _) => portable_float::tile(&tile, out),
                 }
+                first = next;
             }
-            first = next;
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has the instructions; lengths are as [`multiply`] checks them, and there is one panel if
+/// `HALF`, which is half empty.
+unsafe fn tile_of_any_size<I: Instructions, const HALF: bool>(tile: &Product<'_>, out: &mut [f32]) {
+    macro_rules! tile {
+        ($($rows:literal)*) => {
+            match (tile.starts.len(), tile.bias.len()) {
+                (1, 3) => I::run(Tile::<HALF, 1, 3>(tile), out),
+                (1, 4) => I::run(Tile::<HALF, 1, 4>(tile), out),
+                $(($rows, 1) => I::run(Tile::<HALF, $rows, 1>(tile), out),
+                ($rows, 2) => I::run(Tile::<HALF, $rows, 2>(tile), out),)*
+                _ => unreachable!("a tile of another size"),
+            }
+        };
+    }
+    // SAFETY: the contract is that of this function.
+    unsafe { tile!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
+}
+
+/// A tile of so many rows and panels; the only panel is half empty if `HALF`.
+struct Tile<'a, const HALF: bool, const ROWS: usize, const PANELS: usize>(&'a Product<'a>);
+
+impl<const HALF: bool, const ROWS: usize, const PANELS: usize> Work
+    for Tile<'_, HALF, ROWS, PANELS>
+{
+    #[inline(always)]
+    unsafe fn on<I: Instructions>(self, out: &mut [f32]) {
+        let most = if HALF {
+            1
+        } else if ROWS > 1 {
+            I::PANELS
+        } else {
+            I::WIDE
+        };
+        if ROWS > I::ROWS || PANELS > most {
+            unreachable!("a larger tile than fits");
+        }
+        // SAFETY: the contract is that of this function.
+        unsafe {
+            if HALF {
+                tile::<I, I::Half, ROWS, PANELS>(self.0, out);
+            } else {
+                tile::<I, I::Whole, ROWS, PANELS>(self.0, out);
+            }
         }
     }
 }
@@ -101,50 +137,20 @@ pub(crate) fn multiply(isa: Isa, product: &Product<'_>, out: &mut [f32]) {
 /// How far ahead of their use weights are asked for.
 const AHEAD: usize = 24;
 
-/// The size of a tile.
-struct Extent {
-    rows: usize,
-    panels: usize,
-}
-
-impl Extent {
-    fn of<V: Vector>(rows: usize) -> Extent {
-        Extent {
-            rows: V::ROWS,
-            panels: if rows == 1 { V::WIDE } else { V::PANELS },
-        }
-    }
-}
-
-fn extent(isa: Isa, rows: usize) -> Extent {
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        Kind::Vnni => Extent::of::<avx512_float::Zmm>(rows),
-        #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => Extent::of::<avx2_float::Ymm>(rows),
-        #[cfg(target_arch = "aarch64")]
-        Kind::Neon | Kind::DotProduct | Kind::Matrix => Extent::of::<neon_float::Quads>(rows),
-        Kind::Portable => Extent::of::<portable_float::Array>(rows),
-    }
-}
-
 /// A tile whose sums stay in registers.
 ///
 /// # Safety
-/// The CPU has the vector's instructions; `tile` has `ROWS` rows and `PANELS` panels, and its
-/// lengths are as [`multiply`] checks them.
+/// The CPU has the instructions; `tile` has `ROWS` rows and `PANELS` panels, and its lengths are as
+/// [`multiply`] checks them.
 #[inline(always)]
 #[allow(
     clippy::needless_range_loop,
     reason = "row and panel number sums, values and outputs alike"
 )]
-pub(in crate::arch) unsafe fn tile<V: Vector, const ROWS: usize, const PANELS: usize>(
+unsafe fn tile<I: Instructions, V: Vector, const ROWS: usize, const PANELS: usize>(
     tile: &Product<'_>,
     out: &mut [f32],
 ) {
-    if ROWS > V::ROWS || PANELS > V::WIDE || (ROWS > 1 && PANELS > V::PANELS) {
-        unreachable!("a larger tile than fits");
-    }
     // SAFETY: rows reach no further than the values, panels than the weights, stores than `out`.
     unsafe {
         let mut sums = [[V::splat(0.0); PANELS]; ROWS];
@@ -158,9 +164,9 @@ pub(in crate::arch) unsafe fn tile<V: Vector, const ROWS: usize, const PANELS: u
         for row in 0..ROWS {
             for panel in 0..PANELS {
                 let at = tile.step.wrapping_mul(row).wrapping_add(LANES * panel);
-                V::prefetch(out.as_ptr().wrapping_add(at));
+                I::prefetch(out.as_ptr().wrapping_add(at));
                 if let Some(addend) = tile.addend {
-                    V::prefetch(addend.as_ptr().wrapping_add(at));
+                    I::prefetch(addend.as_ptr().wrapping_add(at));
                 }
             }
         }
@@ -172,7 +178,7 @@ pub(in crate::arch) unsafe fn tile<V: Vector, const ROWS: usize, const PANELS: u
                 for (panel, factors) in factors.iter_mut().enumerate() {
                     let panel = weights.wrapping_add(panel_len.wrapping_mul(panel));
                     *factors = V::load(panel.cast());
-                    V::prefetch(panel.wrapping_add(AHEAD).cast());
+                    I::prefetch(panel.wrapping_add(AHEAD).cast());
                 }
                 for row in 0..ROWS {
                     let value = V::splat(*rows[row].wrapping_add(at));
@@ -194,7 +200,7 @@ pub(in crate::arch) unsafe fn tile<V: Vector, const ROWS: usize, const PANELS: u
                 let mut value = sums[row][panel];
                 if let Some(addend) = tile.addend {
                     let addend = addend.as_ptr().wrapping_add(at);
-                    value = value.add(if count >= LANES {
+                    value = value.add(if count >= V::LEN {
                         V::load(addend)
                     } else {
                         V::load_first(addend, count)
@@ -202,7 +208,7 @@ pub(in crate::arch) unsafe fn tile<V: Vector, const ROWS: usize, const PANELS: u
                 }
                 value = value.limit(min, max);
                 let to = out.as_mut_ptr().wrapping_add(at);
-                if count >= LANES {
+                if count >= V::LEN {
                     value.store(to);
                 } else {
                     value.store_first(to, count);

@@ -1,12 +1,6 @@
 //! Depthwise convolutions, some neighbouring outputs of a block of channels at a time.
 
-use super::{LANES, Lanes, Limits, Vector};
-#[cfg(target_arch = "aarch64")]
-use crate::arch::neon_float;
-use crate::arch::portable_float;
-#[cfg(target_arch = "x86_64")]
-use crate::arch::{avx2_float, avx512_float};
-use crate::isa::Kind;
+use super::{Instructions, LANES, Lanes, Limits, Vector, Work, on};
 use crate::{Image, Isa, Window};
 
 /// Some rows of a depthwise convolution for a block of channels.
@@ -38,30 +32,20 @@ pub(crate) fn rows(isa: Isa, rows: &Rows<'_>, out: &mut [f32]) {
     assert!(rows.weights.len() == window.kernel[0] * window.kernel[1]);
     let row = output.width * output.channels;
     assert!(out.len().is_multiple_of(row) && rows.first + out.len() / row <= output.height);
-    // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
-    unsafe {
-        match isa.0 {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Vnni => avx512_float::rows(rows, out),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2_float::rows(rows, out),
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon | Kind::DotProduct | Kind::Matrix => neon_float::rows(rows, out),
-            Kind::Portable => portable_float::rows(rows, out),
-        }
-    }
+    // SAFETY: lengths are checked above.
+    unsafe { on(isa, rows, out) }
 }
 
-/// # Safety
-/// The CPU has the vector's instructions, and lengths are as [`rows`] checks them.
-#[inline(always)]
-pub(in crate::arch) unsafe fn any_rows<V: Vector>(rows: &Rows<'_>, out: &mut [f32]) {
-    // SAFETY: the contract is that of this function.
-    unsafe {
-        if rows.input.channels.wrapping_sub(rows.channel) >= LANES {
-            each_row::<V, true>(rows, out);
-        } else {
-            each_row::<V, false>(rows, out);
+impl Work for &Rows<'_> {
+    #[inline(always)]
+    unsafe fn on<I: Instructions>(self, out: &mut [f32]) {
+        // SAFETY: the contract is that of this function.
+        unsafe {
+            if self.input.channels.wrapping_sub(self.channel) >= LANES {
+                each_row::<I, true>(self, out);
+            } else {
+                each_row::<I, false>(self, out);
+            }
         }
     }
 }
@@ -77,9 +61,10 @@ struct Under<'a> {
 }
 
 /// # Safety
-/// As for [`any_rows`]; a whole block of channels exists where that is said.
+/// The CPU has the instructions, and lengths are as [`rows`] checks them; a block of channels is there
+/// as a whole where that is said.
 #[inline(always)]
-unsafe fn each_row<V: Vector, const WHOLE: bool>(rows: &Rows<'_>, out: &mut [f32]) {
+unsafe fn each_row<I: Instructions, const WHOLE: bool>(rows: &Rows<'_>, out: &mut [f32]) {
     let Rows {
         input,
         output,
@@ -123,19 +108,19 @@ unsafe fn each_row<V: Vector, const WHOLE: bool>(rows: &Rows<'_>, out: &mut [f32
                 let first = x.wrapping_mul(right);
                 let from = left.saturating_sub(first).min(width);
                 let end = input.width.wrapping_add(left).saturating_sub(first);
-                neighbours::<V, 1, WHOLE>(&under, x, [from, end.clamp(from, width)], out);
+                neighbours::<I::Whole, 1, WHOLE>(&under, x, [from, end.clamp(from, width)], out);
             }
             let mut x = inside;
-            while V::COLUMNS >= 8 && x.wrapping_add(8) <= outside {
-                neighbours::<V, 8, WHOLE>(&under, x, [0, width], out);
+            while I::COLUMNS >= 8 && x.wrapping_add(8) <= outside {
+                neighbours::<I::Whole, 8, WHOLE>(&under, x, [0, width], out);
                 x = x.wrapping_add(8);
             }
-            while V::COLUMNS >= 4 && x.wrapping_add(4) <= outside {
-                neighbours::<V, 4, WHOLE>(&under, x, [0, width], out);
+            while I::COLUMNS >= 4 && x.wrapping_add(4) <= outside {
+                neighbours::<I::Whole, 4, WHOLE>(&under, x, [0, width], out);
                 x = x.wrapping_add(4);
             }
             while x < outside {
-                neighbours::<V, 1, WHOLE>(&under, x, [0, width], out);
+                neighbours::<I::Whole, 1, WHOLE>(&under, x, [0, width], out);
                 x = x.wrapping_add(1);
             }
         }
