@@ -129,6 +129,35 @@ fn broken_graphs() {
     check(&axis, "cannot be run");
 }
 
+/// tract reads the channels of such values without looking for them.
+#[test]
+fn images_that_are_none() {
+    let of = |op: &str, inputs: &[&str]| {
+        model(
+            vec![
+                node("Reshape", &["image", "shape"], "line"),
+                node(op, inputs, "logits"),
+            ],
+            vec![
+                integers("shape", vec![-1]),
+                tensor("three", &[3], vec![1.0; 3]),
+                tensor("weight", &[3, 192], vec![0.0; 576]),
+            ],
+        )
+    };
+    let norm = ["line", "three", "three", "three", "three"];
+    for model in [
+        of("BatchNormalization", &norm),
+        of("InstanceNormalization", &norm[..3]),
+        of("Conv", &["line", "weight"]),
+        of("Conv", &["image", "weight"]),
+        of("MaxPool", &["line"]),
+        of("GlobalAveragePool", &["nowhere"]),
+    ] {
+        check(&model, "another number of dimensions");
+    }
+}
+
 #[test]
 fn operators_that_no_classifier_needs() {
     for op in [
