@@ -8,8 +8,9 @@ use tract_onnx::pb::{
 };
 
 use crate::onnx::{Onnx, Room};
+use crate::region::{Region, StepOp};
 
-use super::{Region, StepOp, extract};
+use super::{F32, extract};
 
 fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
@@ -46,7 +47,7 @@ fn constant(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
     }
 }
 
-fn extracted(nodes: Vec<NodeProto>, outputs: &[&str]) -> (Vec<Region>, GraphProto) {
+fn extracted(nodes: Vec<NodeProto>, outputs: &[&str]) -> (Vec<Region<F32>>, GraphProto) {
     let output = |name: &&str| ValueInfoProto {
         name: (*name).to_owned(),
         ..ValueInfoProto::default()
@@ -142,8 +143,12 @@ fn a_norm_becomes_part_of_its_convolution() {
     for (found, expected) in weights.iter().zip([2.0, 4.0, 9.0, 12.0]) {
         assert!((found - expected).abs() < 1e-3, "{weights:?}");
     }
-    for (found, expected) in conv.bias.iter().zip([-3.0, -8.0]) {
-        assert!((found - expected).abs() < 1e-3, "{:?}", conv.bias);
+    for (found, expected) in conv.parameters.bias.iter().zip([-3.0, -8.0]) {
+        assert!(
+            (found - expected).abs() < 1e-3,
+            "{:?}",
+            conv.parameters.bias
+        );
     }
 }
 

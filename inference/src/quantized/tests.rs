@@ -10,10 +10,9 @@ use tract_onnx::pb::{
 };
 
 use crate::onnx::Onnx;
-use crate::region::{Plan, Region as _, Shape};
+use crate::region::{Plan, Region, Shape, StepOp};
 
-use super::extract;
-use super::region::{Region, StepOp};
+use super::{Int8, extract};
 
 fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
@@ -56,7 +55,7 @@ fn conv(input: &str, output: &str) -> NodeProto {
     conv
 }
 
-fn extracted(nodes: Vec<NodeProto>, output: &str) -> (Vec<Region>, GraphProto) {
+fn extracted(nodes: Vec<NodeProto>, output: &str) -> (Vec<Region<Int8>>, GraphProto) {
     let mut all = vec![node(
         "DequantizeLinear",
         &["weight", "scale", "weight.zero"],
@@ -117,7 +116,7 @@ fn a_whole_network_becomes_one_node() {
     assert_eq!(region.inputs, ["image"]);
     let names: Vec<&str> = region.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["image", "c", "sum"]);
-    assert_eq!(region.steps[1].limits.min, 0.0);
+    assert_eq!(region.steps[1].activation.min, 0.0);
 }
 
 #[test]
@@ -134,7 +133,7 @@ fn a_convolution_in_groups_is_computed() {
     nodes.extend(around("c"));
     let (regions, _) = extracted(nodes, "c.d");
     let shape = Shape::of(&[1, 4, 1, 2]).unwrap();
-    let plan = regions[0].plan(&[shape], Isa::detect()).unwrap();
+    let plan = Plan::new(&regions[0], &[shape], Isa::detect()).unwrap();
     let mut workers = Workers::single();
     assert_eq!(plan.outputs().next().unwrap().dims(), [1, 2, 1, 2]);
     let image = [1.0, -1.0, 2.0, 0.5, 3.0, 0.0, 4.0, 1.0];
@@ -197,9 +196,9 @@ fn a_function_times_its_argument_is_one_table() {
     nodes.push(node("Mul", &["c.d", "s.d"], "silu"));
     nodes.extend(around("silu"));
     let (regions, _) = extracted(nodes, "silu.d");
-    let ops: Vec<&StepOp> = regions[0].steps.iter().map(|step| &step.op).collect();
+    let ops: Vec<&StepOp<Int8>> = regions[0].steps.iter().map(|step| &step.op).collect();
     assert!(matches!(
         ops[..],
-        [StepOp::Quantize(_), StepOp::Conv(_), StepOp::Table(_)]
+        [StepOp::Enter(_), StepOp::Conv(_), StepOp::Function(_)]
     ));
 }
