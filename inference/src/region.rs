@@ -1,18 +1,20 @@
 //! Regions: parts of a network that one operator of tract computes, with all their layers planned
 //! and in one piece of memory.
 //!
-//! A [`Finder`] goes through the nodes of an ONNX graph; [`quantized`](crate::quantized) and
-//! [`float`](crate::float) tell it which of them are steps. [`take_out`] puts the steps together as
-//! regions, with one node for each in the graph; [`Plan`] packs a region into the layers of `kernels`
-//! once shapes are known, and comes into tract's graph as the operator of that node ([`attach`]).
+//! [`quantized`](crate::quantized) and [`float`](crate::float) tell a [`Finder`] which nodes of an ONNX
+//! graph are steps, in 8 bits and in f32. Steps are put together as [`Region`]s, and [`take_out`] leaves
+//! one node for each in the graph. Once shapes are known a [`Plan`] packs a region into the layers of
+//! `kernels`; it runs as tract's operator for that node ([`attach`]).
 //!
 //! ```text
-//! nodes ── Finder ──▶ steps ── take_out ──▶ Region ── shapes ──▶ Plan ── attach ──▶ operator
+//! nodes ── Finder ──▶ steps ── assemble ──▶ Region ── infer shapes ──▶ Plan ──▶ operator
 //! ```
 
 mod assemble;
 pub(crate) mod attributes;
 mod finder;
+#[cfg(test)]
+pub(crate) mod graphs;
 mod infer;
 mod memory;
 mod op;

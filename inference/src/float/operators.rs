@@ -25,7 +25,7 @@ pub(super) fn find<'a>(graph: &'a GraphProto, constants: &'a Constants) -> Finde
                 let tensor = finder.push(name, op, F32::NO_ACTIVATION, takes, inputs, ());
                 finder.name(output, tensor);
             }
-            None => finder.leave(node),
+            None => finder.skip(node),
         }
     }
     finder

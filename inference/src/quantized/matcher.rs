@@ -25,7 +25,7 @@ pub(super) fn find<'a>(graph: &'a GraphProto, constants: &'a Constants) -> Finde
             _ => false,
         };
         if !done {
-            matcher.found.leave(node);
+            matcher.found.skip(node);
         }
     }
     matcher.found

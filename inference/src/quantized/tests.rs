@@ -3,36 +3,14 @@
 use std::time::Duration;
 
 use kernels::{Isa, Workers};
-use prost::Message;
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-    attribute_proto::AttributeType, tensor_proto::DataType,
+    AttributeProto, GraphProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType,
 };
 
-use crate::onnx::Onnx;
+use crate::region::graphs::{self, constant, floats, node, operators};
 use crate::region::{Plan, Region, Shape, StepOp};
 
 use super::{Int8, extract};
-
-fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: op.to_owned(),
-        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        name: output.to_owned(),
-        ..NodeProto::default()
-    }
-}
-
-fn constant(name: &str, kind: DataType, dims: &[i64], raw_data: Vec<u8>) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        data_type: kind as i32,
-        dims: dims.to_vec(),
-        raw_data,
-        ..TensorProto::default()
-    }
-}
 
 /// `value` quantized and dequantized again, as `value.d`.
 fn around(value: &str) -> [NodeProto; 2] {
@@ -45,59 +23,20 @@ fn around(value: &str) -> [NodeProto; 2] {
 
 /// A 1x1 convolution of two channels.
 fn conv(input: &str, output: &str) -> NodeProto {
-    let mut conv = node("Conv", &[input, "weight.d"], output);
-    conv.attribute.push(AttributeProto {
-        name: "kernel_shape".to_owned(),
-        r#type: AttributeType::Ints as i32,
-        ints: vec![1, 1],
-        ..AttributeProto::default()
-    });
-    conv
+    graphs::conv(input, "weight.d", output)
 }
 
 fn extracted(nodes: Vec<NodeProto>, output: &str) -> (Vec<Region<Int8>>, GraphProto) {
-    let mut all = vec![node(
-        "DequantizeLinear",
-        &["weight", "scale", "weight.zero"],
-        "weight.d",
-    )];
+    let weight = ["weight", "scale", "weight.zero"];
+    let mut all = vec![node("DequantizeLinear", &weight, "weight.d")];
     all.extend(nodes);
-    let graph = GraphProto {
-        node: all,
-        initializer: vec![
-            constant(
-                "scale",
-                DataType::Float,
-                &[],
-                0.5_f32.to_le_bytes().to_vec(),
-            ),
-            constant("zero", DataType::Uint8, &[], vec![7]),
-            constant("weight", DataType::Int8, &[2, 2, 1, 1], vec![1, 2, 3, 4]),
-            constant("weight.zero", DataType::Int8, &[], vec![0]),
-        ],
-        output: vec![ValueInfoProto {
-            name: output.to_owned(),
-            ..ValueInfoProto::default()
-        }],
-        ..GraphProto::default()
-    };
-    let model = ModelProto {
-        graph: Some(graph),
-        ..ModelProto::default()
-    };
-    let onnx = Onnx::read(&model.encode_to_vec().into()).unwrap();
-    let mut graph = onnx.model.graph.unwrap();
-    let regions = extract(&mut graph, &onnx.constants);
-    onnx.constants.give(&mut graph).unwrap();
-    (regions, graph)
-}
-
-fn operators(graph: &GraphProto) -> Vec<&str> {
-    graph
-        .node
-        .iter()
-        .map(|node| node.op_type.as_str())
-        .collect()
+    let constants = vec![
+        floats("scale", &[], &[0.5]),
+        constant("zero", DataType::Uint8, &[], vec![7]),
+        constant("weight", DataType::Int8, &[2, 2, 1, 1], vec![1, 2, 3, 4]),
+        constant("weight.zero", DataType::Int8, &[], vec![0]),
+    ];
+    graphs::extracted(extract, all, constants, &[output])
 }
 
 #[test]

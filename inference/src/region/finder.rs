@@ -15,6 +15,7 @@ use super::{Arithmetic, Step, StepOp};
 pub(crate) struct Finder<'a, A: Arithmetic> {
     pub(crate) graph: &'a GraphProto,
     pub(crate) constants: &'a Constants,
+    /// In the order of their outputs.
     pub(super) steps: Vec<Found<'a, A>>,
     pub(super) tensors: Vec<A::Tensor>,
     /// The stage of the step that makes each tensor; none where it comes from outside.
@@ -88,7 +89,7 @@ impl<'a, A: Arithmetic> Finder<'a, A> {
     }
 
     /// A node that is no step.
-    pub(crate) fn leave(&mut self, node: &'a NodeProto) {
+    pub(crate) fn skip(&mut self, node: &'a NodeProto) {
         let stage = node.input.iter().map(|value| self.depends(value)).max();
         let values = node.output.iter().map(String::as_str);
         let values = values.map(|value| (value, stage.unwrap_or(0)));
