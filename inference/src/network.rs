@@ -223,11 +223,14 @@ fn check_network(network: &Onnx, file_bytes: usize, size: usize) -> Result<(), I
     ranks::check(network)
 }
 
-/// A tensor must be in the file, and hold no more values than the file has bytes.
+/// A tensor must be in the file, and hold no more values than the file has bytes. One without values
+/// is held to its other dimensions: memory is taken for channels.
 fn check_tensor(name: &str, tensor: &Constant, file_bytes: usize) -> Result<(), InferenceError> {
     let mut dims = tensor.stated_dims().iter();
     let values = dims
-        .try_fold(1_usize, |n, dim| n.checked_mul(usize::try_from(*dim).ok()?))
+        .try_fold(1_usize, |n, dim| {
+            n.checked_mul(usize::try_from(*dim).ok()?.max(1))
+        })
         .filter(|n| *n <= file_bytes);
     if tensor.is_inside() && values.is_some() {
         Ok(())

@@ -6,8 +6,9 @@ use tract_core::plan;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::{Op, OpState};
 
-use crate::region::{Plan, times};
-use crate::{float, quantized};
+use crate::float::F32;
+use crate::quantized::Int8;
+use crate::region::{Arithmetic, times};
 
 /// What computed a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +45,8 @@ pub(crate) fn run(state: &mut TypedSimpleState, input: TValue) -> TractResult<Ve
         let time = start.elapsed();
         let steps = state.and_then(|state| {
             let op = node.op.as_ref();
-            let int8 = || inside::<quantized::Plan>(op, state);
-            int8().or_else(|| inside::<float::Plan>(op, state))
+            let int8 = || inside::<Int8>(op, state);
+            int8().or_else(|| inside::<F32>(op, state))
         });
         let (kind, engine, steps) = steps.unwrap_or_else(|| {
             let name = node.op.name().into_owned();
@@ -66,7 +67,10 @@ pub(crate) fn run(state: &mut TypedSimpleState, input: TValue) -> TractResult<Ve
     Ok(layers)
 }
 
-/// For a region with such a plan: what is left beside its steps, what computed it, and the steps.
-fn inside<P: Plan>(op: &dyn Op, state: &dyn OpState) -> Option<(String, Engine, Vec<LayerTime>)> {
-    Some((P::LEAVING.to_owned(), P::ENGINE, times::<P>(op, state)?))
+/// For a region of such an arithmetic: what is left beside its steps, what computed it, and the steps.
+fn inside<A: Arithmetic>(
+    op: &dyn Op,
+    state: &dyn OpState,
+) -> Option<(String, Engine, Vec<LayerTime>)> {
+    Some((A::LEAVING.to_owned(), A::ENGINE, times::<A>(op, state)?))
 }

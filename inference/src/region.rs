@@ -1,159 +1,199 @@
 //! Regions: parts of a network that one operator of tract computes, with all their layers planned
 //! and in one piece of memory.
 //!
-//! What a region is made of, and what of a graph becomes one, [`quantized`](crate::quantized) and
-//! [`float`](crate::float) say; here is what both need.
+//! [`quantized`](crate::quantized) and [`float`](crate::float) tell a [`Finder`] which nodes of an ONNX
+//! graph are steps, in 8 bits and in f32. Steps are put together as [`Region`]s, and [`take_out`] leaves
+//! one node for each in the graph. Once shapes are known a [`Plan`] packs a region into the layers of
+//! `kernels`; it runs as tract's operator for that node ([`attach`]).
+//!
+//! ```text
+//! nodes ── Finder ──▶ steps ── assemble ──▶ Region ── infer shapes ──▶ Plan ──▶ operator
+//! ```
 
+mod assemble;
 pub(crate) mod attributes;
-pub(crate) mod memory;
-pub(crate) mod nodes;
+mod finder;
+#[cfg(test)]
+pub(crate) mod graphs;
+mod infer;
+mod memory;
 mod op;
-mod schedule;
+pub(crate) mod operators;
+mod plan;
 mod shape;
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::fmt::Debug;
+use std::io;
 
-use foldhash::{HashMap, HashSet};
-use kernels::{Isa, KernelError, Plain, Workers};
+use kernels::{Isa, KernelError, Plain, PoolKind, Workers};
 use thiserror::Error;
-use tract_onnx::pb::{GraphProto, NodeProto};
 
+use crate::onnx::{Room, Weights};
 use crate::profile::Engine;
 
+pub(crate) use assemble::take_out;
+pub(crate) use finder::Finder;
 pub(crate) use op::{are_all, attach, times};
-pub(crate) use schedule::{Ready, Schedule};
+pub(crate) use plan::{Layer, Plan};
 pub(crate) use shape::{Padding, Shape, WindowStep};
 
-/// Why a region cannot be planned.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum PlanError {
-    #[error("{step}: {source}")]
-    Kernel { step: String, source: KernelError },
-    #[error("{step}: its input has another shape than it takes")]
-    Shape { step: String },
-    #[error("{step}: its weights cannot be read: {why}")]
-    Weights { step: String, why: String },
-}
-
-/// Operators that pass each other tensors, no shapes known yet.
-pub(crate) trait Region: std::fmt::Debug + Send + Sync + 'static {
-    type Plan: Plan;
-    /// The operator that stands for it.
+/// What a region computes with: what its numbers are, and which layers there are for them.
+pub(crate) trait Arithmetic: Clone + Debug + Send + Sync + 'static {
+    /// The operator that stands for a region.
     const OPERATOR: &'static str;
-
-    /// Also that of its node.
-    fn name(&self) -> &str;
-    /// Values that come in.
-    fn inputs(&self) -> &[String];
-    /// Values that leave.
-    fn outputs(&self) -> impl ExactSizeIterator<Item = &str>;
-    /// The shapes of what leaves.
-    fn shapes(&self, inputs: &[Shape]) -> Result<Vec<Shape>, PlanError>;
-    /// Of all its layers.
-    fn weight_bytes(&self) -> usize;
-    /// Packs the layers for inputs of these shapes.
-    fn plan(&self, inputs: &[Shape], isa: Isa) -> Result<Self::Plan, PlanError>;
-}
-
-/// A region ready to run.
-pub(crate) trait Plan: std::fmt::Debug + Send + Sync + 'static {
-    /// What its memory consists of.
-    type Value: Plain + std::fmt::Debug;
+    /// What a region is called, before its number.
+    const REGION: &'static str;
     const ENGINE: Engine;
     /// What it is to bring a value outside.
     const LEAVING: &'static str;
+    /// Changes nothing.
+    const NO_ACTIVATION: Self::Activation;
 
-    /// The shapes of what leaves.
-    fn outputs(&self) -> impl Iterator<Item = Shape>;
-    /// Values of memory that a run needs.
-    fn arena(&self) -> usize;
-    /// Name, kind and products of every step.
-    fn steps(&self) -> impl Iterator<Item = (&str, &'static str, usize)>;
-    /// Computes all steps in `arena`, which has the plan's length; `times` gets what each took.
-    fn run(
-        &self,
-        inputs: &[&[f32]],
-        arena: &mut [Self::Value],
+    /// What is known of a tensor beside its shape.
+    type Tensor: Debug + Copy + Send + Sync;
+    /// What becomes of the values of a step.
+    type Activation: Debug + Copy + PartialEq + Send + Sync;
+    /// A function of one value, as a step of its own.
+    type Function: Debug + Send + Sync;
+    /// What a convolution has beside weights and a window.
+    type ConvParameters: Debug + Send + Sync;
+    /// A weight as kernels take it, of as many bytes as in the file.
+    type Weight: Debug + Default;
+    /// What a region's memory consists of.
+    type Value: Debug + Plain;
+    type Layer: Layer<Self::Value>;
+
+    /// Packs a step; none where its output is its input. `shapes` are those of all tensors, `room` is
+    /// for weights.
+    fn layer(
+        region: &Region<Self>,
+        step: &Step<Self>,
+        shapes: &[Shape],
+        isa: Isa,
+        room: &mut Room<Self::Weight>,
+    ) -> Result<Option<Self::Layer>, Fault>;
+
+    /// Brings a tensor outside, as planes of f32.
+    fn leave(
+        tensor: Self::Tensor,
+        channels: usize,
+        values: &[Self::Value],
+        planes: &mut [f32],
         workers: &mut Workers,
-        times: &mut [Duration],
-    );
-    /// Brings output `index` of the last run outside.
-    fn output(
-        &self,
-        index: usize,
-        arena: &[Self::Value],
-        values: &mut [f32],
-        workers: &mut Workers,
     );
 }
 
-/// What of a graph stays beside its regions.
-#[derive(Debug, Default)]
-pub(crate) struct Keep {
-    pub(crate) nodes: HashSet<usize>,
-    pub(crate) values: HashSet<String>,
+/// Operators that pass each other tensors, channels last, no shapes known yet.
+#[derive(Debug)]
+pub(crate) struct Region<A: Arithmetic> {
+    /// Also that of its node.
+    pub(crate) name: String,
+    /// f32 values that come in.
+    pub(crate) inputs: Vec<String>,
+    /// In topological order.
+    pub(crate) steps: Vec<Step<A>>,
+    pub(crate) tensors: Vec<A::Tensor>,
+    /// Tensors that leave, and the names under which they do, as f32.
+    pub(crate) outputs: Vec<(usize, String)>,
 }
 
-/// Leaves of `graph` what stays, and a node for each region.
-pub(crate) fn put<R: Region>(graph: &mut GraphProto, keep: &Keep, regions: &[R]) {
-    let mut index = 0..;
-    graph.node.retain(|_| {
-        index
-            .next()
-            .is_some_and(|index| keep.nodes.contains(&index))
-    });
-    graph.node.extend(regions.iter().map(|region| NodeProto {
-        op_type: R::OPERATOR.to_owned(),
-        name: region.name().to_owned(),
-        input: region.inputs().to_vec(),
-        output: region.outputs().map(str::to_owned).collect(),
-        ..NodeProto::default()
-    }));
-    sort(&mut graph.node);
+/// One operator, with what was fused into it.
+#[derive(Debug)]
+pub(crate) struct Step<A: Arithmetic> {
+    /// That of the ONNX node.
+    pub(crate) name: String,
+    pub(crate) op: StepOp<A>,
+    /// Tensors; for a convolution in f32 also one that is added.
+    pub(crate) inputs: Vec<usize>,
+    /// A tensor.
+    pub(crate) output: usize,
+    pub(crate) activation: A::Activation,
 }
 
-/// Every node after those that make its inputs; one that waits for itself is left for tract to
-/// refuse.
-fn sort(nodes: &mut Vec<NodeProto>) {
-    let mut makers = HashMap::default();
-    for (index, node) in nodes.iter().enumerate() {
-        makers.extend(node.output.iter().map(|name| (name.as_str(), index)));
+#[derive(Debug)]
+pub(crate) enum StepOp<A: Arithmetic> {
+    /// From the region's input of this number.
+    Enter(usize),
+    Conv(ConvStep<A>),
+    /// A convolution of the only pixel: Gemm and MatMul.
+    Dense(ConvStep<A>),
+    Add,
+    Mul,
+    Function(A::Function),
+    GlobalAverage {
+        keep_dims: bool,
+    },
+    Pool(PoolKind, WindowStep),
+    /// The same values in the shape `[1, channels]`, of as many channels where that is said.
+    Flatten {
+        channels: Option<usize>,
+    },
+    /// The same values.
+    Same,
+}
+
+#[derive(Debug)]
+pub(crate) struct ConvStep<A: Arithmetic> {
+    pub(crate) weights: Weights,
+    pub(crate) window: WindowStep,
+    /// That come out.
+    pub(crate) channels: usize,
+    /// Into which the channels are divided: 1 if all see all.
+    pub(crate) groups: usize,
+    pub(crate) parameters: A::ConvParameters,
+}
+
+/// Why a region cannot be planned.
+#[derive(Debug, Error)]
+#[error("{step}: {fault}")]
+pub(crate) struct PlanError {
+    step: String,
+    fault: Fault,
+}
+
+/// What is wrong with a step.
+#[derive(Debug, Error)]
+pub(crate) enum Fault {
+    #[error("{0}")]
+    Kernel(#[from] KernelError),
+    #[error("its input has another shape than it takes")]
+    Shape,
+    #[error("its weights cannot be read: {0}")]
+    Weights(#[from] io::Error),
+}
+
+impl<A: Arithmetic> Region<A> {
+    /// Of all its layers, in the file.
+    fn weight_bytes(&self) -> usize {
+        let convolutions = self.steps.iter().map(|step| match &step.op {
+            StepOp::Conv(conv) | StepOp::Dense(conv) => conv.weights.len::<1>(),
+            _ => 0,
+        });
+        convolutions.sum()
     }
-    let mut takers = vec![Vec::new(); nodes.len()];
-    let mut waits = vec![0_usize; nodes.len()];
-    for (index, node) in nodes.iter().enumerate() {
-        for maker in node
-            .input
-            .iter()
-            .filter_map(|name| makers.get(name.as_str()))
-        {
-            takers[*maker].push(index);
-            waits[index] += 1;
+}
+
+impl<A: Arithmetic> Step<A> {
+    fn refuse(&self, fault: Fault) -> PlanError {
+        PlanError {
+            step: self.name.clone(),
+            fault,
         }
     }
-    let mut ready: VecDeque<usize> = (0..nodes.len()).filter(|at| waits[*at] == 0).collect();
-    let mut rank = vec![usize::MAX; nodes.len()];
-    let mut ranks = 0..;
-    while let (Some(index), Some(next)) = (ready.pop_front(), ranks.next()) {
-        rank[index] = next;
-        for taker in &takers[index] {
-            waits[*taker] -= 1;
-            if waits[*taker] == 0 {
-                ready.push_back(*taker);
-            }
-        }
-    }
-    let mut ranked: Vec<(usize, NodeProto)> = rank.into_iter().zip(nodes.drain(..)).collect();
-    ranked.sort_by_key(|(rank, _)| *rank);
-    nodes.extend(ranked.into_iter().map(|(_, node)| node));
 }
 
-/// A name that no node of `graph` has.
-pub(crate) fn free_name(graph: &GraphProto, name: String) -> String {
-    let mut name = name;
-    while graph.node.iter().any(|node| node.name == name) {
-        name.push('\'');
+impl<A: Arithmetic> StepOp<A> {
+    /// How many of its node's inputs are tensors.
+    pub(crate) fn operands(&self) -> usize {
+        match self {
+            StepOp::Add | StepOp::Mul => 2,
+            _ => 1,
+        }
     }
-    name
+}
+
+impl<A: Arithmetic> ConvStep<A> {
+    pub(crate) fn weight_count(&self) -> usize {
+        self.weights.len::<1>() / size_of::<A::Weight>()
+    }
 }

@@ -3,11 +3,12 @@
 use kernels::float::Activation;
 
 use crate::onnx::Room;
+use crate::region::{Region, Step, StepOp};
 
-use super::{Region, Step, StepOp};
+use super::F32;
 
 /// A region that computes the same in fewer steps.
-pub(super) fn fuse(mut region: Region) -> Region {
+pub(super) fn fuse(mut region: Region<F32>) -> Region<F32> {
     while region.products().is_some()
         || region.norms().is_some()
         || region.activations().is_some()
@@ -24,10 +25,10 @@ struct Links {
 }
 
 impl Links {
-    fn of(region: &Region) -> Links {
+    fn of(region: &Region<F32>) -> Links {
         let mut links = Links {
-            uses: vec![0; region.tensors],
-            makers: vec![None; region.tensors],
+            uses: vec![0; region.tensors.len()],
+            makers: vec![None; region.tensors.len()],
         };
         for (index, step) in region.steps.iter().enumerate() {
             step.inputs.iter().for_each(|input| links.uses[*input] += 1);
@@ -45,7 +46,7 @@ impl Links {
     }
 }
 
-impl Region {
+impl Region<F32> {
     /// The step that makes a tensor which nothing else uses and which has no activation yet.
     fn plain_maker(&self, links: &Links, tensor: usize) -> Option<usize> {
         let plain = |maker: &usize| self.steps[*maker].activation == Activation::None;
@@ -62,15 +63,14 @@ impl Region {
             [[*a, *b], [*b, *a]].into_iter().find_map(|[x, gate]| {
                 let maker = links.only_maker(gate)?;
                 let Step {
-                    op: StepOp::Activate,
+                    op: StepOp::Function(function),
                     inputs,
-                    activation,
                     ..
                 } = &self.steps[maker]
                 else {
                     return None;
                 };
-                let function = match activation {
+                let function = match function {
                     Activation::Sigmoid => Activation::Silu,
                     Activation::HardSigmoid { alpha, beta }
                         if (alpha - 1.0 / 6.0).abs() < 1e-6 && *beta == 0.5 =>
@@ -84,9 +84,8 @@ impl Region {
         })?;
         let inputs = self.steps[gate].inputs.clone();
         let product = &mut self.steps[index];
-        product.op = StepOp::Activate;
+        product.op = StepOp::Function(function);
         product.inputs = inputs;
-        product.activation = function;
         self.steps.remove(gate);
         Some(())
     }
@@ -103,7 +102,7 @@ impl Region {
             let StepOp::Conv(before) = &self.steps[maker].op else {
                 return None;
             };
-            let fits = norm.is_norm() && before.bias.len() == norm.bias.len();
+            let fits = norm.is_norm() && before.channels == norm.channels;
             let factors = || norm.read(&mut Room::default()).ok().map(<[f32]>::to_vec);
             let factors = (alone && fits).then(factors)??;
             Some((index, maker, factors))
@@ -111,6 +110,7 @@ impl Region {
         let norm = self.steps.remove(index);
         let before = &mut self.steps[maker];
         if let (StepOp::Conv(norm), StepOp::Conv(conv)) = (&norm.op, &mut before.op) {
+            let (norm, conv) = (&norm.parameters, &mut conv.parameters);
             for (bias, (factor, sum)) in conv.bias.iter_mut().zip(factors.iter().zip(&norm.bias)) {
                 *bias = *bias * factor + sum;
             }
@@ -124,21 +124,22 @@ impl Region {
     /// An activation becomes part of the step before.
     fn activations(&mut self) -> Option<()> {
         let links = Links::of(self);
-        let (index, maker) = self.steps.iter().enumerate().find_map(|(index, step)| {
-            let StepOp::Activate = step.op else {
-                return None;
-            };
-            let maker = self.plain_maker(&links, *step.inputs.first()?)?;
-            let takes = matches!(
-                self.steps[maker].op,
-                StepOp::Conv(_) | StepOp::Dense(_) | StepOp::Add | StepOp::Mul
-            );
-            takes.then_some((index, maker))
-        })?;
+        let (index, maker, function) =
+            self.steps.iter().enumerate().find_map(|(index, step)| {
+                let StepOp::Function(function) = step.op else {
+                    return None;
+                };
+                let maker = self.plain_maker(&links, *step.inputs.first()?)?;
+                let takes = matches!(
+                    self.steps[maker].op,
+                    StepOp::Conv(_) | StepOp::Dense(_) | StepOp::Add | StepOp::Mul
+                );
+                takes.then_some((index, maker, function))
+            })?;
         let step = self.steps.remove(index);
         let before = &mut self.steps[maker];
         before.output = step.output;
-        before.activation = step.activation;
+        before.activation = function;
         Some(())
     }
 
@@ -152,18 +153,18 @@ impl Region {
             [[*a, *b], [*b, *a]].into_iter().find_map(|[own, other]| {
                 let maker = self.plain_maker(&links, own)?;
                 let alone = self.steps[maker].inputs.len() == 1;
-                let dense = matches!(&self.steps[maker].op, StepOp::Conv(conv) if !conv.depthwise);
+                let dense =
+                    matches!(&self.steps[maker].op, StepOp::Conv(conv) if !conv.is_depthwise());
                 (alone && dense && own != other).then_some((index, maker, other))
             })
         })?;
         // The convolution runs where the sum did: all that it takes is there by then.
-        let mut conv = self.steps[maker].clone();
-        let sum = &self.steps[index];
+        let mut conv = self.steps.remove(maker);
+        let sum = &mut self.steps[index - 1];
         conv.inputs.push(other);
         conv.output = sum.output;
         conv.activation = sum.activation;
-        self.steps[index] = conv;
-        self.steps.remove(maker);
+        *sum = conv;
         Some(())
     }
 }

@@ -1,119 +1,95 @@
-//! The operators that have a layer in `kernels`, as ONNX describes them.
+//! The operators that have a layer in f32.
 
-use kernels::PoolKind;
-use kernels::float::Activation;
-use tract_onnx::pb::NodeProto;
+use models::Blob;
+use tract_onnx::pb::{GraphProto, NodeProto};
 
-use crate::onnx::{Constants, Order, Weights};
+use crate::onnx::{Constants, Weights};
 use crate::region::attributes::Attributes;
-use crate::region::{WindowStep, nodes};
+use crate::region::{Arithmetic, ConvStep, Finder, StepOp, WindowStep, operators};
 
-use super::{ConvStep, StepOp};
+use super::{ConvParameters, F32};
 
-/// The step for a node and how many of its inputs are tensors, if it has one.
-pub(super) fn recognise(
+/// The steps in a graph.
+pub(super) fn find<'a>(graph: &'a GraphProto, constants: &'a Constants) -> Finder<'a, F32> {
+    let mut finder = Finder::new(graph, constants);
+    for node in &graph.node {
+        match recognise(constants, node) {
+            Some((op, takes, output)) => {
+                let inputs = takes.iter().map(|value| finder.enter(value, ()));
+                let inputs = inputs.collect();
+                let name = if node.name.is_empty() {
+                    output
+                } else {
+                    &node.name
+                };
+                let tensor = finder.push(name, op, F32::NO_ACTIVATION, takes, inputs, ());
+                finder.name(output, tensor);
+            }
+            None => finder.skip(node),
+        }
+    }
+    finder
+}
+
+/// The step for a node, what it takes and what it gives.
+fn recognise<'a>(
+    constants: &Constants,
+    node: &'a NodeProto,
+) -> Option<(StepOp<F32>, &'a [String], &'a str)> {
+    let [output] = node.output.as_slice() else {
+        return None;
+    };
+    let op = match node.op_type.as_str() {
+        "Conv" => StepOp::Conv(conv(constants, node)?),
+        "BatchNormalization" => StepOp::Conv(norm(constants, node)?),
+        "Gemm" | "MatMul" => StepOp::Dense(dense(constants, node)?),
+        _ => match operators::plain(constants, node) {
+            Some(op) => op,
+            None => StepOp::Function(operators::function(constants, node)?),
+        },
+    };
+    let takes = node.input.get(..op.operands())?;
+    let tensors = takes.iter().all(|value| !constants.has(value));
+    tensors.then_some((op, takes, output))
+}
+
+/// The dimensions and bytes of a node's weights, and its bias: one for each index of `axis`.
+fn weights(
     constants: &Constants,
     node: &NodeProto,
-) -> Option<(StepOp, Activation, usize)> {
-    if node.output.len() != 1 {
-        return None;
-    }
-    let (op, inputs) = match node.op_type.as_str() {
-        "Conv" => (StepOp::Conv(conv(constants, node)?), 1),
-        "BatchNormalization" => (StepOp::Conv(norm(constants, node)?), 1),
-        "Gemm" => {
-            let transposed = nodes::gemm(node)?;
-            (StepOp::Dense(dense(constants, node, transposed)?), 1)
-        }
-        "MatMul" if node.input.len() == 2 => (StepOp::Dense(dense(constants, node, false)?), 1),
-        "Add" if node.input.len() == 2 => (StepOp::Add, 2),
-        "Mul" if node.input.len() == 2 => (StepOp::Mul, 2),
-        "GlobalAveragePool" => (StepOp::GlobalAverage { keep_dims: true }, 1),
-        "ReduceMean" => {
-            let keep_dims = nodes::mean(constants, node)?;
-            (StepOp::GlobalAverage { keep_dims }, 1)
-        }
-        "AveragePool" => {
-            let count_padding = Attributes(node).int("count_include_pad", 0) != 0;
-            let kind = PoolKind::Average { count_padding };
-            (StepOp::Pool(kind, nodes::pool(node)?), 1)
-        }
-        "MaxPool" => (StepOp::Pool(PoolKind::Max, nodes::pool(node)?), 1),
-        "Flatten" | "Reshape" | "Squeeze" => {
-            let channels = nodes::flatten(constants, node)?;
-            (StepOp::Flatten { channels }, 1)
-        }
-        _ if nodes::is_same(node) => (StepOp::Same, 1),
-        _ => return Some((StepOp::Activate, activation(constants, node)?, 1)),
+    axis: usize,
+) -> Option<(Vec<usize>, Blob, ConvParameters)> {
+    let constant = constants.get(node.input.get(1)?)?;
+    let dims = constant.dims()?;
+    let channels = *dims.get(axis)?;
+    let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
+        None => vec![0.0; channels],
+        Some(name) => constants.floats(name)?,
     };
-    Some((op, Activation::None, inputs))
-}
-
-fn activation(constants: &Constants, node: &NodeProto) -> Option<Activation> {
-    let attributes = Attributes(node);
-    Some(match node.op_type.as_str() {
-        "Relu" | "Clip" => {
-            let [min, max] = nodes::limits(constants, node)?;
-            Activation::Limits { min, max }
-        }
-        "Sigmoid" => Activation::Sigmoid,
-        "HardSwish" => Activation::HardSwish,
-        "HardSigmoid" => Activation::HardSigmoid {
-            alpha: attributes.float("alpha", 0.2),
-            beta: attributes.float("beta", 0.5),
-        },
-        "LeakyRelu" => Activation::LeakyRelu(attributes.float("alpha", 0.01)),
-        _ => return None,
-    })
-}
-
-fn conv(constants: &Constants, node: &NodeProto) -> Option<ConvStep> {
-    let constant = constants.get(node.input.get(1)?)?;
-    let [channels, depth, rows, columns] = constant.dims()?.try_into().ok()?;
-    let places = rows * columns;
-    let depthwise = nodes::is_depthwise(node, channels, depth)?;
-    let window = nodes::window(node)?;
-    (window.kernel == [rows, columns]).then_some(ConvStep {
-        weights: Weights::new(
-            constant.stored::<f32>()?.clone(),
-            Order::Places { depth, places },
-        ),
+    let parameters = ConvParameters {
         factors: Vec::new(),
-        bias: bias(constants, node, channels)?,
-        window,
-        depthwise,
-    })
+        bias,
+    };
+    let fits = parameters.bias.len() == channels;
+    fits.then_some((dims, constant.stored::<f32>()?.clone(), parameters))
 }
 
-fn bias(constants: &Constants, node: &NodeProto, channels: usize) -> Option<Vec<f32>> {
-    match node.input.get(2).filter(|name| !name.is_empty()) {
-        None => Some(vec![0.0; channels]),
-        Some(name) => {
-            let bias = constants.floats(name)?;
-            (bias.len() == channels).then_some(bias)
-        }
-    }
+fn conv(constants: &Constants, node: &NodeProto) -> Option<ConvStep<F32>> {
+    let (dims, bytes, parameters) = weights(constants, node, 0)?;
+    let conv = ConvStep::conv(node, dims.try_into().ok()?, bytes, parameters)?;
+    (conv.groups == 1 || conv.is_depthwise()).then_some(conv)
 }
 
-/// `transposed` where the weights of an output channel lie next to each other.
-fn dense(constants: &Constants, node: &NodeProto, transposed: bool) -> Option<ConvStep> {
-    let constant = constants.get(node.input.get(1)?)?;
-    let dims: [usize; 2] = constant.dims()?.try_into().ok()?;
-    let channels = dims[usize::from(!transposed)];
-    Some(ConvStep {
-        weights: Weights::new(
-            constant.stored::<f32>()?.clone(),
-            Order::dense(dims[1], transposed),
-        ),
-        factors: Vec::new(),
-        bias: bias(constants, node, channels)?,
-        window: WindowStep::PIXEL,
-        depthwise: false,
-    })
+fn dense(constants: &Constants, node: &NodeProto) -> Option<ConvStep<F32>> {
+    let rows_are_outputs = operators::rows_are_outputs(node)?;
+    let (dims, bytes, parameters) = weights(constants, node, usize::from(!rows_are_outputs))?;
+    let dims = dims.try_into().ok()?;
+    let dense = ConvStep::dense(dims, rows_are_outputs, bytes, parameters);
+    Some(dense)
 }
 
 /// A norm with the moments of training: a factor and a sum for each channel.
-fn norm(constants: &Constants, node: &NodeProto) -> Option<ConvStep> {
+fn norm(constants: &Constants, node: &NodeProto) -> Option<ConvStep<F32>> {
     let of = |index: usize| constants.floats(node.input.get(index)?);
     let [scale, shift, mean, variance] = [of(1)?, of(2)?, of(3)?, of(4)?];
     let counts = [shift.len(), mean.len(), variance.len()];
@@ -128,10 +104,13 @@ fn norm(constants: &Constants, node: &NodeProto) -> Option<ConvStep> {
     let bias = factors.iter().zip(&shift).zip(&mean);
     let bias = bias.map(|((factor, shift), mean)| shift - mean * factor);
     Some(ConvStep {
-        bias: bias.collect(),
         weights: Weights::of_channels(&factors),
-        factors: Vec::new(),
         window: WindowStep::PIXEL,
-        depthwise: true,
+        channels: factors.len(),
+        groups: factors.len(),
+        parameters: ConvParameters {
+            factors: Vec::new(),
+            bias: bias.collect(),
+        },
     })
 }

@@ -1,80 +1,26 @@
 //! Which operators are taken out of a graph, and what is made of them.
 
 use kernels::float::Activation;
-use prost::Message;
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-    attribute_proto::AttributeType, tensor_proto::DataType,
-};
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, attribute_proto::AttributeType};
 
-use crate::onnx::{Onnx, Room};
+use crate::onnx::Room;
+use crate::region::graphs::{self, floats, node, operators};
+use crate::region::{Region, StepOp};
 
-use super::{Region, StepOp, extract};
-
-fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: op.to_owned(),
-        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        name: output.to_owned(),
-        ..NodeProto::default()
-    }
-}
+use super::{F32, extract};
 
 /// A 1x1 convolution of two channels.
 fn conv(input: &str, output: &str) -> NodeProto {
-    let mut conv = node("Conv", &[input, "weight"], output);
-    conv.attribute.push(AttributeProto {
-        name: "kernel_shape".to_owned(),
-        r#type: AttributeType::Ints as i32,
-        ints: vec![1, 1],
-        ..AttributeProto::default()
-    });
-    conv
+    graphs::conv(input, "weight", output)
 }
 
-fn constant(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        data_type: DataType::Float as i32,
-        dims: dims.to_vec(),
-        raw_data: values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect(),
-        ..TensorProto::default()
-    }
-}
-
-fn extracted(nodes: Vec<NodeProto>, outputs: &[&str]) -> (Vec<Region>, GraphProto) {
-    let output = |name: &&str| ValueInfoProto {
-        name: (*name).to_owned(),
-        ..ValueInfoProto::default()
-    };
-    let graph = GraphProto {
-        node: nodes,
-        initializer: vec![
-            constant("weight", &[2, 2, 1, 1], &[1.0, 2.0, 3.0, 4.0]),
-            constant("two", &[2], &[2.0, 3.0]),
-            constant("one", &[2], &[1.0, 1.0]),
-        ],
-        output: outputs.iter().map(output).collect(),
-        ..GraphProto::default()
-    };
-    let model = ModelProto {
-        graph: Some(graph),
-        ..ModelProto::default()
-    };
-    let onnx = Onnx::read(&model.encode_to_vec().into()).unwrap();
-    let mut graph = onnx.model.graph.unwrap();
-    let regions = extract(&mut graph, &onnx.constants);
-    onnx.constants.give(&mut graph).unwrap();
-    (regions, graph)
-}
-
-fn operators(graph: &GraphProto) -> Vec<&str> {
-    let operators = graph.node.iter().map(|node| node.op_type.as_str());
-    operators.collect()
+fn extracted(nodes: Vec<NodeProto>, outputs: &[&str]) -> (Vec<Region<F32>>, GraphProto) {
+    let constants = vec![
+        floats("weight", &[2, 2, 1, 1], &[1.0, 2.0, 3.0, 4.0]),
+        floats("two", &[2], &[2.0, 3.0]),
+        floats("one", &[2], &[1.0, 1.0]),
+    ];
+    graphs::extracted(extract, nodes, constants, outputs)
 }
 
 #[test]
@@ -142,8 +88,12 @@ fn a_norm_becomes_part_of_its_convolution() {
     for (found, expected) in weights.iter().zip([2.0, 4.0, 9.0, 12.0]) {
         assert!((found - expected).abs() < 1e-3, "{weights:?}");
     }
-    for (found, expected) in conv.bias.iter().zip([-3.0, -8.0]) {
-        assert!((found - expected).abs() < 1e-3, "{:?}", conv.bias);
+    for (found, expected) in conv.parameters.bias.iter().zip([-3.0, -8.0]) {
+        assert!(
+            (found - expected).abs() < 1e-3,
+            "{:?}",
+            conv.parameters.bias
+        );
     }
 }
 

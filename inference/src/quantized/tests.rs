@@ -3,37 +3,14 @@
 use std::time::Duration;
 
 use kernels::{Isa, Workers};
-use prost::Message;
 use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
-    attribute_proto::AttributeType, tensor_proto::DataType,
+    AttributeProto, GraphProto, NodeProto, attribute_proto::AttributeType, tensor_proto::DataType,
 };
 
-use crate::onnx::Onnx;
-use crate::region::{Plan, Region as _, Shape};
+use crate::region::graphs::{self, constant, floats, node, operators};
+use crate::region::{Plan, Region, Shape, StepOp};
 
-use super::extract;
-use super::region::{Region, StepOp};
-
-fn node(op: &str, inputs: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: op.to_owned(),
-        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        name: output.to_owned(),
-        ..NodeProto::default()
-    }
-}
-
-fn constant(name: &str, kind: DataType, dims: &[i64], raw_data: Vec<u8>) -> TensorProto {
-    TensorProto {
-        name: name.to_owned(),
-        data_type: kind as i32,
-        dims: dims.to_vec(),
-        raw_data,
-        ..TensorProto::default()
-    }
-}
+use super::{Int8, extract};
 
 /// `value` quantized and dequantized again, as `value.d`.
 fn around(value: &str) -> [NodeProto; 2] {
@@ -46,59 +23,20 @@ fn around(value: &str) -> [NodeProto; 2] {
 
 /// A 1x1 convolution of two channels.
 fn conv(input: &str, output: &str) -> NodeProto {
-    let mut conv = node("Conv", &[input, "weight.d"], output);
-    conv.attribute.push(AttributeProto {
-        name: "kernel_shape".to_owned(),
-        r#type: AttributeType::Ints as i32,
-        ints: vec![1, 1],
-        ..AttributeProto::default()
-    });
-    conv
+    graphs::conv(input, "weight.d", output)
 }
 
-fn extracted(nodes: Vec<NodeProto>, output: &str) -> (Vec<Region>, GraphProto) {
-    let mut all = vec![node(
-        "DequantizeLinear",
-        &["weight", "scale", "weight.zero"],
-        "weight.d",
-    )];
+fn extracted(nodes: Vec<NodeProto>, output: &str) -> (Vec<Region<Int8>>, GraphProto) {
+    let weight = ["weight", "scale", "weight.zero"];
+    let mut all = vec![node("DequantizeLinear", &weight, "weight.d")];
     all.extend(nodes);
-    let graph = GraphProto {
-        node: all,
-        initializer: vec![
-            constant(
-                "scale",
-                DataType::Float,
-                &[],
-                0.5_f32.to_le_bytes().to_vec(),
-            ),
-            constant("zero", DataType::Uint8, &[], vec![7]),
-            constant("weight", DataType::Int8, &[2, 2, 1, 1], vec![1, 2, 3, 4]),
-            constant("weight.zero", DataType::Int8, &[], vec![0]),
-        ],
-        output: vec![ValueInfoProto {
-            name: output.to_owned(),
-            ..ValueInfoProto::default()
-        }],
-        ..GraphProto::default()
-    };
-    let model = ModelProto {
-        graph: Some(graph),
-        ..ModelProto::default()
-    };
-    let onnx = Onnx::read(&model.encode_to_vec().into()).unwrap();
-    let mut graph = onnx.model.graph.unwrap();
-    let regions = extract(&mut graph, &onnx.constants);
-    onnx.constants.give(&mut graph).unwrap();
-    (regions, graph)
-}
-
-fn operators(graph: &GraphProto) -> Vec<&str> {
-    graph
-        .node
-        .iter()
-        .map(|node| node.op_type.as_str())
-        .collect()
+    let constants = vec![
+        floats("scale", &[], &[0.5]),
+        constant("zero", DataType::Uint8, &[], vec![7]),
+        constant("weight", DataType::Int8, &[2, 2, 1, 1], vec![1, 2, 3, 4]),
+        constant("weight.zero", DataType::Int8, &[], vec![0]),
+    ];
+    graphs::extracted(extract, all, constants, &[output])
 }
 
 #[test]
@@ -117,7 +55,7 @@ fn a_whole_network_becomes_one_node() {
     assert_eq!(region.inputs, ["image"]);
     let names: Vec<&str> = region.steps.iter().map(|step| step.name.as_str()).collect();
     assert_eq!(names, ["image", "c", "sum"]);
-    assert_eq!(region.steps[1].limits.min, 0.0);
+    assert_eq!(region.steps[1].activation.min, 0.0);
 }
 
 #[test]
@@ -134,7 +72,7 @@ fn a_convolution_in_groups_is_computed() {
     nodes.extend(around("c"));
     let (regions, _) = extracted(nodes, "c.d");
     let shape = Shape::of(&[1, 4, 1, 2]).unwrap();
-    let plan = regions[0].plan(&[shape], Isa::detect()).unwrap();
+    let plan = Plan::new(&regions[0], &[shape], Isa::detect()).unwrap();
     let mut workers = Workers::single();
     assert_eq!(plan.outputs().next().unwrap().dims(), [1, 2, 1, 2]);
     let image = [1.0, -1.0, 2.0, 0.5, 3.0, 0.0, 4.0, 1.0];
@@ -197,9 +135,9 @@ fn a_function_times_its_argument_is_one_table() {
     nodes.push(node("Mul", &["c.d", "s.d"], "silu"));
     nodes.extend(around("silu"));
     let (regions, _) = extracted(nodes, "silu.d");
-    let ops: Vec<&StepOp> = regions[0].steps.iter().map(|step| &step.op).collect();
+    let ops: Vec<&StepOp<Int8>> = regions[0].steps.iter().map(|step| &step.op).collect();
     assert!(matches!(
         ops[..],
-        [StepOp::Quantize(_), StepOp::Conv(_), StepOp::Table(_)]
+        [StepOp::Enter(_), StepOp::Conv(_), StepOp::Function(_)]
     ));
 }

@@ -57,11 +57,6 @@ impl Places {
         }
     }
 
-    /// Whether a tensor has the place of another.
-    pub(crate) fn is_alias(&self, tensor: usize) -> bool {
-        self.owner[tensor] != tensor
-    }
-
     pub(crate) fn values(&self, tensor: usize) -> Range<usize> {
         self.values[self.owner[tensor]].clone()
     }

@@ -7,15 +7,20 @@ use kernels::{Aligned, Isa, Workers};
 use tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::internal::*;
 
+use crate::float::F32;
 use crate::profile::LayerTime;
-use crate::{float, quantized};
+use crate::quantized::Int8;
 
-use super::{Plan, Region, Shape};
+use super::{Arithmetic, Plan, Region, Shape};
 
 /// Gives the nodes that stand for regions their operators, to run on `threads`.
-pub(crate) fn attach<R: Region>(model: &mut InferenceModel, regions: Vec<R>, threads: usize) {
+pub(crate) fn attach<A: Arithmetic>(
+    model: &mut InferenceModel,
+    regions: Vec<Region<A>>,
+    threads: usize,
+) {
     for region in regions {
-        let node = model.nodes().iter().find(|node| node.name == region.name());
+        let node = model.nodes().iter().find(|node| node.name == region.name);
         if let Some(id) = node.map(|node| node.id) {
             let region = Arc::new(region);
             model.node_mut(id).op = expand(Unpacked { region, threads });
@@ -24,28 +29,19 @@ pub(crate) fn attach<R: Region>(model: &mut InferenceModel, regions: Vec<R>, thr
 }
 
 /// A region before the shapes of its inputs are known.
-#[derive(Debug)]
-struct Unpacked<R> {
-    region: Arc<R>,
+#[derive(Clone, Debug)]
+struct Unpacked<A: Arithmetic> {
+    region: Arc<Region<A>>,
     threads: usize,
 }
 
-impl<R> Clone for Unpacked<R> {
-    fn clone(&self) -> Unpacked<R> {
-        Unpacked {
-            region: Arc::clone(&self.region),
-            threads: self.threads,
-        }
-    }
-}
-
-impl<R: Region> Expansion for Unpacked<R> {
+impl<A: Arithmetic> Expansion for Unpacked<A> {
     fn name(&self) -> StaticName {
-        R::OPERATOR.into()
+        A::OPERATOR.into()
     }
 
     fn nboutputs(&self) -> TractResult<usize> {
-        Ok(self.region.outputs().len())
+        Ok(self.region.outputs.len())
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -66,9 +62,10 @@ impl<R: Region> Expansion for Unpacked<R> {
                     dims.collect::<TractResult<Vec<usize>>>()
                 });
                 let dims = dims.collect::<TractResult<Vec<_>>>()?;
-                let found = self.region.shapes(&read(&dims)?)?;
-                for (shape, output) in found.iter().zip(outputs) {
-                    let dims: TVec<TDim> = shape.dims().iter().map(|n| n.to_dim()).collect();
+                let shapes = self.region.shapes(&read(&dims)?)?;
+                for ((tensor, _), output) in self.region.outputs.iter().zip(outputs) {
+                    let dims = shapes[*tensor].dims();
+                    let dims: TVec<TDim> = dims.iter().map(|n| n.to_dim()).collect();
                     solver.equals(&output.shape, dims)?;
                 }
                 Ok(())
@@ -88,11 +85,8 @@ impl<R: Region> Expansion for Unpacked<R> {
         });
         let dims = dims.collect::<TractResult<Vec<_>>>()?;
         let shapes = read(&dims)?;
-        let plan = kernels::in_one_piece(self.region.weight_bytes(), || {
-            self.region.plan(&shapes, Isa::detect())
-        })?;
+        let plan = Plan::new(&self.region, &shapes, Isa::detect())?;
         let op = Packed {
-            operator: R::OPERATOR,
             plan: Arc::new(plan),
             threads: self.threads,
         };
@@ -113,51 +107,41 @@ fn read(dims: &[impl AsRef<[usize]>]) -> TractResult<Vec<Shape>> {
 }
 
 /// A region that runs. Equal to itself alone: no two nodes are merged.
-#[derive(Debug)]
-struct Packed<P> {
-    operator: &'static str,
-    plan: Arc<P>,
+#[derive(Clone, Debug)]
+struct Packed<A: Arithmetic> {
+    plan: Arc<Plan<A>>,
     threads: usize,
 }
 
-impl<P> Clone for Packed<P> {
-    fn clone(&self) -> Packed<P> {
-        Packed {
-            plan: Arc::clone(&self.plan),
-            ..*self
-        }
-    }
-}
-
-impl<P> PartialEq for Packed<P> {
-    fn eq(&self, other: &Packed<P>) -> bool {
+impl<A: Arithmetic> PartialEq for Packed<A> {
+    fn eq(&self, other: &Packed<A>) -> bool {
         Arc::ptr_eq(&self.plan, &other.plan)
     }
 }
 
-impl<P> Eq for Packed<P> {}
+impl<A: Arithmetic> Eq for Packed<A> {}
 
-impl<P: Plan> Op for Packed<P> {
+impl<A: Arithmetic> Op for Packed<A> {
     fn name(&self) -> StaticName {
-        self.operator.into()
+        A::OPERATOR.into()
     }
 
     op_as_typed_op!();
 }
 
-impl<P: Plan> EvalOp for Packed<P> {
+impl<A: Arithmetic> EvalOp for Packed<A> {
     not_out_of_plan!();
 
     fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        Ok(Some(Box::new(Memory::<P> {
+        Ok(Some(Box::new(Memory::<A> {
             arena: Aligned::new(self.plan.arena()),
-            times: vec![Duration::ZERO; self.plan.steps().count()],
+            times: vec![Duration::ZERO; self.plan.steps().len()],
             workers: Workers::new(self.threads).context("threads for a region")?,
         })))
     }
 }
 
-impl<P: Plan> TypedOp for Packed<P> {
+impl<A: Arithmetic> TypedOp for Packed<A> {
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(self
             .plan
@@ -172,23 +156,23 @@ impl<P: Plan> TypedOp for Packed<P> {
 /// Whether regions compute all of a model. Their layers are held to the shapes when they are planned.
 pub(crate) fn are_all(model: &TypedModel) -> bool {
     model.nodes().iter().all(|node| {
-        let int8 = node.op_is::<Packed<quantized::Plan>>();
-        int8 || node.op_is::<Packed<float::Plan>>() || node.op_is::<TypedSource>()
+        let int8 = node.op_is::<Packed<Int8>>();
+        int8 || node.op_is::<Packed<F32>>() || node.op_is::<TypedSource>()
     })
 }
 
 /// What a region works in; the same for every frame.
 #[derive(Debug)]
-struct Memory<P: Plan> {
-    arena: Aligned<P::Value>,
+struct Memory<A: Arithmetic> {
+    arena: Aligned<A::Value>,
     workers: Workers,
     /// What each step took in the last run.
     times: Vec<Duration>,
 }
 
 /// With threads of its own.
-impl<P: Plan> Clone for Memory<P> {
-    fn clone(&self) -> Memory<P> {
+impl<A: Arithmetic> Clone for Memory<A> {
+    fn clone(&self) -> Memory<A> {
         Memory {
             arena: self.arena.clone(),
             workers: Workers::new(self.workers.count()).unwrap_or_else(|_| Workers::single()),
@@ -197,24 +181,24 @@ impl<P: Plan> Clone for Memory<P> {
     }
 }
 
-/// What each step of a region with such a plan took in its last run.
-pub(crate) fn times<P: Plan>(op: &dyn Op, state: &dyn OpState) -> Option<Vec<LayerTime>> {
+/// What each step of a region of such an arithmetic took in its last run.
+pub(crate) fn times<A: Arithmetic>(op: &dyn Op, state: &dyn OpState) -> Option<Vec<LayerTime>> {
     let (op, memory) = (
-        op.downcast_ref::<Packed<P>>()?,
-        state.downcast_ref::<Memory<P>>()?,
+        op.downcast_ref::<Packed<A>>()?,
+        state.downcast_ref::<Memory<A>>()?,
     );
     let steps = op.plan.steps().zip(&memory.times);
     let layers = steps.map(|((name, kind, products), time)| LayerTime {
         name: name.to_owned(),
         kind: kind.to_owned(),
-        engine: P::ENGINE,
+        engine: A::ENGINE,
         products: products as u64,
         time: *time,
     });
     Some(layers.collect())
 }
 
-impl<P: Plan> OpState for Memory<P> {
+impl<A: Arithmetic> OpState for Memory<A> {
     fn eval(
         &mut self,
         _: &EvalContext,
@@ -222,7 +206,7 @@ impl<P: Plan> OpState for Memory<P> {
         inputs: TVec<TValue>,
     ) -> TractResult<TVec<TValue>> {
         let op = op
-            .downcast_ref::<Packed<P>>()
+            .downcast_ref::<Packed<A>>()
             .context("the memory of another operator")?;
         let plain = inputs.iter().map(|input| input.try_as_plain_ram());
         let plain = plain.collect::<TractResult<TVec<_>>>()?;
@@ -233,7 +217,7 @@ impl<P: Plan> OpState for Memory<P> {
             workers,
             times,
         } = self;
-        let arena: &mut [P::Value] = arena;
+        let arena: &mut [A::Value] = arena;
         op.plan.run(&values, arena, workers, times);
         let outputs = op.plan.outputs().enumerate().map(|(index, shape)| {
             let mut output = Tensor::zero::<f32>(&shape.dims())?;

@@ -227,6 +227,11 @@ fn memory_bombs() {
         vec![integers("pads", vec![0, 0, 0, 0, 0, 0, 1 << 20, 1 << 20])],
     );
     check(&pad, "too large");
+    let no_values = model(
+        vec![node("Conv", &["image", "weight"], "logits")],
+        vec![tensor("weight", &[1 << 42, 0, 1, 1], vec![])],
+    );
+    check(&no_values, "is not in the file");
 }
 
 #[test]
