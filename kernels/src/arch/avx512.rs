@@ -247,7 +247,12 @@ pub(super) unsafe fn spread(
 /// # Safety
 /// The CPU has what this module is for, and lengths are as `super::quad_line` checks them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
-pub(super) unsafe fn quad_line(line: &QuadLine<'_>, end: &End<'_>, columns: usize, out: &mut [u8]) {
+pub(super) unsafe fn quad_line(
+    line: &QuadLine<'_, u8>,
+    end: &End<'_>,
+    columns: usize,
+    out: &mut [u8],
+) {
     // SAFETY: the contract is that of this function.
     unsafe {
         if line.step == 1 {
@@ -263,7 +268,7 @@ pub(super) unsafe fn quad_line(line: &QuadLine<'_>, end: &End<'_>, columns: usiz
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn lines<const STEP: usize>(
-    line: &QuadLine<'_>,
+    line: &QuadLine<'_, u8>,
     end: &End<'_>,
     columns: usize,
     mut out: *mut u8,
@@ -295,7 +300,7 @@ unsafe fn lines<const STEP: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn outputs<const STEP: usize, const COLUMNS: usize>(
-    line: &QuadLine<'_>,
+    line: &QuadLine<'_, u8>,
     end: &End<'_>,
     quads: *const u8,
     out: *mut u8,

@@ -3,6 +3,7 @@
 mod depthwise;
 mod matrix;
 mod products;
+mod quads;
 mod values;
 
 use std::arch::aarch64::*;
@@ -14,6 +15,7 @@ use matrix::Matrix;
 pub(super) use matrix::{in_order, matrix_alone};
 use products::{Dot, Mull, tiles};
 pub(super) use products::{dot_alone, mull_alone};
+pub(super) use quads::{quad_line, spread};
 pub(super) use values::{add, interleave, product};
 
 /// # Safety
@@ -101,7 +103,20 @@ impl Ending {
         }
     }
 
-    /// Sums times scales, rounded half to even, plus the zero point, saturated to the range; stored.
+    /// Sums times scales, rounded half to even, plus the zero point, saturated to the range.
+    #[inline(always)]
+    unsafe fn bytes(&self, sums: [int32x4_t; 4]) -> uint8x16_t {
+        // SAFETY: every CPU that this runs on has NEON.
+        unsafe {
+            let rounded = |index: usize| {
+                vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[index]), self.scale[index]))
+            };
+            let rounded = [rounded(0), rounded(1), rounded(2), rounded(3)];
+            saturated(rounded, self.limits)
+        }
+    }
+
+    /// Stores the bytes that become of the sums.
     ///
     /// # Safety
     /// `out` is good for as many bytes as there are columns, which are sixteen if `FULL`.
@@ -109,11 +124,7 @@ impl Ending {
     unsafe fn store<const FULL: bool>(&self, sums: [int32x4_t; 4], out: *mut u8) {
         // SAFETY: the contract; every CPU that this runs on has NEON.
         unsafe {
-            let rounded = |index: usize| {
-                vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[index]), self.scale[index]))
-            };
-            let rounded = [rounded(0), rounded(1), rounded(2), rounded(3)];
-            let bytes = saturated(rounded, self.limits);
+            let bytes = self.bytes(sums);
             if FULL {
                 vst1q_u8(out, bytes);
             } else {

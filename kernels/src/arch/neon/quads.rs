@@ -1,0 +1,429 @@
+//! Depthwise convolutions with the dot product: of each channel four neighbours in a row at once.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::super::{End, PairSource, QuadLine, WIDE};
+use super::{Ending, Limits, store};
+
+/// Factors in a column of a spread row.
+const COLUMN: usize = 4 * WIDE;
+/// Channels in a register of bytes.
+const SIXTEEN: usize = 16;
+/// Channels whose sums are in registers together.
+const EIGHT: usize = 8;
+
+/// # Safety
+/// Lengths are as `super::super::check_spread` holds them.
+pub(in crate::arch) unsafe fn spread(
+    source: &PairSource<'_>,
+    zero: i8,
+    left: usize,
+    quads: &mut [i8],
+) {
+    let part = |first: usize, channels: usize| {
+        move |from: *const u8| {
+            let mut all = [0; SIXTEEN];
+            for (index, byte) in all[..channels].iter_mut().enumerate() {
+                // SAFETY: so many channels exist.
+                *byte = unsafe { *from.add(first.wrapping_add(index)) };
+            }
+            // SAFETY: there are sixteen.
+            unsafe { vld1q_u8(all.as_ptr()) }
+        }
+    };
+    // SAFETY: the contract is that of this function; so many channels are read as exist.
+    unsafe {
+        let sixteen = |from: *const u8| vld1q_u8(from);
+        match source.channels {
+            WIDE => {
+                let both = |from: *const u8| [sixteen(from), sixteen(from.add(SIXTEEN))];
+                spread_row(source, both, zero, left, quads);
+            }
+            SIXTEEN => spread_row(source, |from| [sixteen(from)], zero, left, quads),
+            channels if channels > SIXTEEN => {
+                let rest = part(SIXTEEN, channels.wrapping_sub(SIXTEEN));
+                spread_row(
+                    source,
+                    |from| [sixteen(from), rest(from)],
+                    zero,
+                    left,
+                    quads,
+                );
+            }
+            channels => {
+                let some = part(0, channels);
+                spread_row(source, |from| [some(from)], zero, left, quads);
+            }
+        }
+    }
+}
+
+/// Of sixteen channels two columns, side by side.
+type Two = [int16x8_t; 2];
+
+/// # Safety
+/// As for [`spread`]; `load` gives `PARTS` times sixteen channels of a pixel.
+#[inline(always)]
+unsafe fn spread_row<const PARTS: usize>(
+    source: &PairSource<'_>,
+    load: impl Fn(*const u8) -> [uint8x16_t; PARTS],
+    zero: i8,
+    left: usize,
+    quads: &mut [i8],
+) {
+    let count = quads.len() / COLUMN;
+    let end = left.wrapping_add(source.columns);
+    // Where the third and the fourth column both are pixels.
+    let inside_end = (end.saturating_sub(2) / 2).min(count);
+    let inside = (left.saturating_sub(2).div_ceil(2)).min(inside_end)..inside_end;
+    let bytes = source.bytes.as_ptr();
+    // SAFETY: pixels are read where there are some; of each column all factors are written.
+    unsafe {
+        let flip = vdupq_n_u8(0x80);
+        let none = [vdupq_n_u8(zero.cast_unsigned() ^ 0x80); PARTS];
+        let pixel = |column: usize| match column.checked_sub(left) {
+            Some(index) if index < source.columns => {
+                load(bytes.wrapping_add(index.wrapping_mul(source.step)))
+            }
+            _ => none,
+        };
+        let after = |index: usize| {
+            let column = index.wrapping_mul(2).wrapping_add(2);
+            paired(pixel(column), pixel(column.wrapping_add(1)), flip)
+        };
+        let mut these = paired(pixel(0), pixel(1), flip);
+        let mut to = quads.as_mut_ptr();
+        for index in 0..inside.start {
+            let next = after(index);
+            put_fours(&these, &next, to);
+            these = next;
+            to = to.wrapping_add(COLUMN);
+        }
+        let index = inside.start.wrapping_mul(2).wrapping_add(2);
+        let index = index.wrapping_sub(left);
+        let mut from = bytes.wrapping_add(index.wrapping_mul(source.step));
+        let step = source.step;
+        let two = step.wrapping_mul(2);
+        // Two at a time, so that what is next becomes these without being moved.
+        for _ in 0..inside.len() / 2 {
+            let next = paired(load(from), load(from.wrapping_add(step)), flip);
+            put_fours(&these, &next, to);
+            from = from.wrapping_add(two);
+            these = paired(load(from), load(from.wrapping_add(step)), flip);
+            put_fours(&next, &these, to.wrapping_add(COLUMN));
+            from = from.wrapping_add(two);
+            to = to.wrapping_add(2 * COLUMN);
+        }
+        if inside.len() % 2 == 1 {
+            let next = paired(load(from), load(from.wrapping_add(step)), flip);
+            put_fours(&these, &next, to);
+            these = next;
+            to = to.wrapping_add(COLUMN);
+        }
+        for index in inside_end..count {
+            let next = after(index);
+            put_fours(&these, &next, to);
+            these = next;
+            to = to.wrapping_add(COLUMN);
+        }
+    }
+}
+
+/// The factors of the bytes of two pixels.
+///
+/// # Safety
+/// The CPU has NEON.
+#[inline(always)]
+unsafe fn paired<const PARTS: usize>(
+    a: [uint8x16_t; PARTS],
+    b: [uint8x16_t; PARTS],
+    flip: uint8x16_t,
+) -> [Two; PARTS] {
+    // SAFETY: the contract.
+    unsafe {
+        let mut both = [[vreinterpretq_s16_u8(flip); 2]; PARTS];
+        for (part, both) in both.iter_mut().enumerate() {
+            let (a, b) = (a[part], b[part]);
+            both[0] = vreinterpretq_s16_u8(veorq_u8(vzip1q_u8(a, b), flip));
+            both[1] = vreinterpretq_s16_u8(veorq_u8(vzip2q_u8(a, b), flip));
+        }
+        both
+    }
+}
+
+/// Writes a column.
+///
+/// # Safety
+/// It is there.
+#[inline(always)]
+unsafe fn put_fours<const PARTS: usize>(these: &[Two; PARTS], next: &[Two; PARTS], to: *mut i8) {
+    for (part, these) in these.iter().enumerate() {
+        // SAFETY: the contract.
+        unsafe { put_sixteen(these, &next[part], to.wrapping_add(4 * SIXTEEN * part)) };
+    }
+}
+
+/// Writes of each of sixteen channels four factors side by side. As one piece: the compiler would
+/// move registers about for `st2`.
+///
+/// # Safety
+/// `to` is good for 64 factors.
+#[inline(always)]
+unsafe fn put_sixteen(these: &Two, next: &Two, to: *mut i8) {
+    // SAFETY: the contract.
+    unsafe {
+        asm!(
+            "zip1 {a:v}.8h, {these:v}.8h, {next:v}.8h",
+            "zip2 {b:v}.8h, {these:v}.8h, {next:v}.8h",
+            "stp {a:q}, {b:q}, [{to}]",
+            "zip1 {a:v}.8h, {these_too:v}.8h, {next_too:v}.8h",
+            "zip2 {b:v}.8h, {these_too:v}.8h, {next_too:v}.8h",
+            "stp {a:q}, {b:q}, [{to}, #32]",
+            a = out(vreg) _, b = out(vreg) _, to = in(reg) to,
+            these = in(vreg) these[0], these_too = in(vreg) these[1],
+            next = in(vreg) next[0], next_too = in(vreg) next[1],
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// # Safety
+/// The CPU has the dot product, and lengths are as `super::super::check_quad_line` holds them.
+pub(in crate::arch) unsafe fn quad_line(
+    line: &QuadLine<'_, i8>,
+    end: &End<'_>,
+    columns: usize,
+    out: &mut [u8],
+) {
+    for first in (0..end.columns).step_by(EIGHT) {
+        let out = out.as_mut_ptr().wrapping_add(first);
+        // SAFETY: the contract is that of this function.
+        unsafe {
+            let eight = Eight::load(line, end, first);
+            let whole = eight.ending.columns == EIGHT;
+            match (line.step, line.rows.len(), line.fours) {
+                (1, 3, 1) if whole => eight.line::<1, _>(Known::<3, 1>, columns, out),
+                (1, 5, 2) if whole => eight.line::<1, _>(Known::<5, 2>, columns, out),
+                (2, 3, 1) if whole => eight.line::<2, _>(Known::<3, 1>, columns, out),
+                (2, 5, 2) if whole => eight.line::<2, _>(Known::<5, 2>, columns, out),
+                (1, rows, fours) => eight.line::<1, _>(Any { rows, fours }, columns, out),
+                (_, rows, fours) => eight.line::<2, _>(Any { rows, fours }, columns, out),
+            }
+        }
+    }
+}
+
+/// The size of a window that eight channels are summed under.
+trait Window: Copy {
+    /// Whether all eight exist.
+    const WHOLE: bool;
+
+    fn rows(self) -> usize;
+
+    /// Fours of columns in a row.
+    fn fours(self) -> usize;
+}
+
+/// As networks have it, so that loops are unrolled.
+#[derive(Clone, Copy)]
+struct Known<const ROWS: usize, const FOURS: usize>;
+
+impl<const ROWS: usize, const FOURS: usize> Window for Known<ROWS, FOURS> {
+    const WHOLE: bool = true;
+
+    #[inline(always)]
+    fn rows(self) -> usize {
+        ROWS
+    }
+
+    #[inline(always)]
+    fn fours(self) -> usize {
+        FOURS
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Any {
+    rows: usize,
+    fours: usize,
+}
+
+impl Window for Any {
+    const WHOLE: bool = false;
+
+    #[inline(always)]
+    fn rows(self) -> usize {
+        self.rows
+    }
+
+    #[inline(always)]
+    fn fours(self) -> usize {
+        self.fours
+    }
+}
+
+/// A line of eight channels.
+struct Eight<'a> {
+    line: &'a QuadLine<'a, i8>,
+    /// Those of the first column.
+    quads: *const i8,
+    weights: *const i8,
+    bias: [int32x4_t; 2],
+    /// Of two outputs of eight channels.
+    ending: Ending,
+    /// From one column of the output to the next.
+    step: usize,
+}
+
+impl<'a> Eight<'a> {
+    /// # Safety
+    /// Lengths are as `super::super::check_quad_line` holds them, and the block has a channel
+    /// `first`, a multiple of eight.
+    #[inline(always)]
+    unsafe fn load(line: &'a QuadLine<'a, i8>, end: &End<'_>, first: usize) -> Eight<'a> {
+        let (bias, scale) = (&end.bias[first..][..EIGHT], &end.scale[first..][..EIGHT]);
+        // SAFETY: there are eight of each.
+        let (bias, scale) = unsafe {
+            let scale = [vld1q_f32(scale.as_ptr()), vld1q_f32(scale[4..].as_ptr())];
+            let bias = [vld1q_s32(bias.as_ptr()), vld1q_s32(bias[4..].as_ptr())];
+            (bias, [scale[0], scale[1], scale[0], scale[1]])
+        };
+        Eight {
+            line,
+            quads: line.quads.as_ptr().wrapping_add(4 * first),
+            weights: line.weights.as_ptr().wrapping_add(4 * first),
+            bias,
+            ending: Ending {
+                scale,
+                limits: Limits::of(end.range),
+                columns: EIGHT.min(end.columns.wrapping_sub(first)),
+            },
+            step: end.step,
+        }
+    }
+
+    /// The outputs of `columns` columns.
+    ///
+    /// # Safety
+    /// The CPU has the dot product; `STEP` is that of the line; as many columns exist from `out` on.
+    #[inline(always)]
+    unsafe fn line<const STEP: usize, W: Window>(
+        &self,
+        window: W,
+        columns: usize,
+        mut out: *mut u8,
+    ) {
+        let mut quads = self.quads;
+        // SAFETY: the contract is that of this function; no column is beyond the last.
+        unsafe {
+            for _ in 0..columns / 8 {
+                self.outputs::<STEP, 8, W>(window, quads, out);
+                quads = quads.wrapping_add(STEP * 4 * COLUMN);
+                out = out.wrapping_add(self.step.wrapping_mul(8));
+            }
+            match columns % 8 {
+                1 => self.outputs::<STEP, 1, W>(window, quads, out),
+                2 => self.outputs::<STEP, 2, W>(window, quads, out),
+                3 => self.outputs::<STEP, 3, W>(window, quads, out),
+                4 => self.outputs::<STEP, 4, W>(window, quads, out),
+                5 => self.outputs::<STEP, 5, W>(window, quads, out),
+                6 => self.outputs::<STEP, 6, W>(window, quads, out),
+                7 => self.outputs::<STEP, 7, W>(window, quads, out),
+                _ => {}
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Eight::line`]; `COLUMNS` outputs exist from that on to which `quads` and `out`
+    /// belong, which is in an even column.
+    #[inline(always)]
+    unsafe fn outputs<const STEP: usize, const COLUMNS: usize, W: Window>(
+        &self,
+        window: W,
+        quads: *const i8,
+        out: *mut u8,
+    ) {
+        let mut sums = [self.bias; COLUMNS];
+        let mut weights = self.weights;
+        // SAFETY: the contract is that of this function; `check_quad_line` holds rows and weights to
+        // their lengths.
+        unsafe {
+            for index in 0..window.rows() {
+                let mut quads = quads.add(*self.line.rows.as_ptr().add(index));
+                for _ in 0..window.fours() {
+                    let near = [vld1q_s8(weights), vld1q_s8(weights.add(16))];
+                    weights = weights.wrapping_add(COLUMN);
+                    let mut places = [near; 2];
+                    if STEP == 1 {
+                        places[1] = [vld1q_s8(weights), vld1q_s8(weights.add(16))];
+                        weights = weights.wrapping_add(COLUMN);
+                    }
+                    for (column, sums) in sums.iter_mut().enumerate() {
+                        let from = quads.add(column * STEP / 2 * COLUMN);
+                        let weights = places[column * STEP % 2];
+                        sums[0] = dot(sums[0], vld1q_s8(from), weights[0]);
+                        sums[1] = dot(sums[1], vld1q_s8(from.add(16)), weights[1]);
+                    }
+                    quads = quads.wrapping_add(2 * COLUMN);
+                }
+            }
+            let to = |index: usize| out.wrapping_add(self.step.wrapping_mul(index));
+            // Written out, because in a loop the sums would have to lie in memory.
+            self.finish::<W>(sums.first(), sums.get(1), to(0));
+            self.finish::<W>(sums.get(2), sums.get(3), to(2));
+            self.finish::<W>(sums.get(4), sums.get(5), to(4));
+            self.finish::<W>(sums.get(6), sums.get(7), to(6));
+        }
+    }
+
+    /// Stores the bytes that become of the sums of two columns, of the first alone, or of none.
+    ///
+    /// # Safety
+    /// `out` belongs to the first.
+    #[inline(always)]
+    unsafe fn finish<W: Window>(
+        &self,
+        first: Option<&[int32x4_t; 2]>,
+        second: Option<&[int32x4_t; 2]>,
+        out: *mut u8,
+    ) {
+        let Some(first) = first else { return };
+        let [c, d] = *second.unwrap_or(first);
+        // SAFETY: the contract.
+        unsafe {
+            let bytes = self.ending.bytes([first[0], first[1], c, d]);
+            let next = out.wrapping_add(self.step);
+            if W::WHOLE {
+                vst1_u8(out, vget_low_u8(bytes));
+                if second.is_some() {
+                    vst1_u8(next, vget_high_u8(bytes));
+                }
+            } else {
+                store(bytes, out, self.ending.columns);
+                if second.is_some() {
+                    store(vextq_u8::<8>(bytes, bytes), next, self.ending.columns);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of each channel's four factors with its weights.
+///
+/// # Safety
+/// The CPU has the dot product.
+#[inline(always)]
+unsafe fn dot(mut sums: int32x4_t, factors: int8x16_t, weights: int8x16_t) -> int32x4_t {
+    // SAFETY: the caller's CPU has it; registers alone are touched.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
+            inout(vreg) sums, in(vreg) factors, in(vreg) weights,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
+}
