@@ -7,6 +7,7 @@ mod quads;
 mod values;
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::{End, PANEL, Panel, Rows};
 use crate::Range;
@@ -57,6 +58,26 @@ unsafe fn load4(from: *const i32) -> [int32x4_t; 4] {
     unsafe { std::array::from_fn(|index| vld1q_s32(from.add(index.wrapping_mul(4)))) }
 }
 
+/// Sixteen values in registers of their own, where the compiler would copy others that it has loaded
+/// before: half as many instructions.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn load4_anew(from: *const i32) -> [int32x4_t; 4] {
+    let (a, b, c, d);
+    // SAFETY: the contract.
+    unsafe {
+        asm!(
+            "ldp {a:q}, {b:q}, [{from}]",
+            "ldp {c:q}, {d:q}, [{from}, #32]",
+            a = out(vreg) a, b = out(vreg) b, c = out(vreg) c, d = out(vreg) d, from = in(reg) from,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    [a, b, c, d]
+}
+
 /// A [`Range`] in registers.
 #[derive(Clone, Copy)]
 struct Limits {
@@ -78,6 +99,65 @@ impl Limits {
         }
     }
 }
+
+/// What there is to do for a [`Range`] besides saturating to bytes.
+trait Form {
+    /// Whether a zero point is added.
+    const SHIFTS: bool;
+    /// Whether there are limits.
+    const CLIPS: bool;
+}
+
+/// All bytes, 0 for zero: what a ReLU gives.
+struct Plain;
+
+/// All bytes.
+struct Shifted;
+
+/// Any range.
+struct Clipped;
+
+impl Form for Plain {
+    const SHIFTS: bool = false;
+    const CLIPS: bool = false;
+}
+
+impl Form for Shifted {
+    const SHIFTS: bool = true;
+    const CLIPS: bool = false;
+}
+
+impl Form for Clipped {
+    const SHIFTS: bool = true;
+    const CLIPS: bool = true;
+}
+
+/// Calls what is unsafe and generic over a [`Form`] with that of a range.
+macro_rules! with_form {
+    ($range:expr, $form:ident => $call:expr) => {
+        match $range {
+            $crate::Range {
+                zero_point: 0,
+                min: 0,
+                max: 255,
+            } => {
+                type $form = super::Plain;
+                $call
+            }
+            $crate::Range {
+                min: 0, max: 255, ..
+            } => {
+                type $form = super::Shifted;
+                $call
+            }
+            _ => {
+                type $form = super::Clipped;
+                $call
+            }
+        }
+    };
+}
+use with_form;
 
 /// What becomes of the sums of sixteen channels, in registers: loaded once for many of them, because a
 /// store might, for all that the compiler knows, change it in memory.
@@ -105,14 +185,14 @@ impl Ending {
 
     /// Sums times scales, rounded half to even, plus the zero point, saturated to the range.
     #[inline(always)]
-    unsafe fn bytes(&self, sums: [int32x4_t; 4]) -> uint8x16_t {
+    unsafe fn bytes<F: Form>(&self, sums: [int32x4_t; 4]) -> uint8x16_t {
         // SAFETY: every CPU that this runs on has NEON.
         unsafe {
             let rounded = |index: usize| {
                 vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[index]), self.scale[index]))
             };
             let rounded = [rounded(0), rounded(1), rounded(2), rounded(3)];
-            saturated(rounded, self.limits)
+            saturated::<F>(rounded, self.limits)
         }
     }
 
@@ -121,10 +201,10 @@ impl Ending {
     /// # Safety
     /// `out` is good for as many bytes as there are columns, which are sixteen if `FULL`.
     #[inline(always)]
-    unsafe fn store<const FULL: bool>(&self, sums: [int32x4_t; 4], out: *mut u8) {
+    unsafe fn store<const FULL: bool, F: Form>(&self, sums: [int32x4_t; 4], out: *mut u8) {
         // SAFETY: the contract; every CPU that this runs on has NEON.
         unsafe {
-            let bytes = self.bytes(sums);
+            let bytes = self.bytes::<F>(sums);
             if FULL {
                 vst1q_u8(out, bytes);
             } else {
@@ -134,17 +214,27 @@ impl Ending {
     }
 }
 
-/// Rounded values plus the zero point, saturated to the range.
+/// Rounded values plus the zero point, saturated to the range, which has the form `F`.
 #[inline(always)]
-unsafe fn saturated(rounded: [int32x4_t; 4], limits: Limits) -> uint8x16_t {
+unsafe fn saturated<F: Form>(rounded: [int32x4_t; 4], limits: Limits) -> uint8x16_t {
     // SAFETY: every CPU that this runs on has NEON.
     unsafe {
-        let words =
-            |low, high| vqaddq_s16(vqmovn_high_s32(vqmovn_s32(low), high), limits.zero_point);
+        let words = |low, high| {
+            let words = vqmovn_high_s32(vqmovn_s32(low), high);
+            if F::SHIFTS {
+                vqaddq_s16(words, limits.zero_point)
+            } else {
+                words
+            }
+        };
         let low = words(rounded[0], rounded[1]);
         let high = words(rounded[2], rounded[3]);
         let bytes = vqmovun_high_s16(vqmovun_s16(low), high);
-        vminq_u8(vmaxq_u8(bytes, limits.min), limits.max)
+        if F::CLIPS {
+            vminq_u8(vmaxq_u8(bytes, limits.min), limits.max)
+        } else {
+            bytes
+        }
     }
 }
 
@@ -191,16 +281,23 @@ pub(super) unsafe fn look_up(table: &[u8; 256], input: &[u8], output: &mut [u8])
     unsafe {
         let quarters: [uint8x16x4_t; 4] =
             std::array::from_fn(|index| vld1q_u8_x4(table.as_ptr().add(64 * index)));
-        let (inputs, rest) = input.as_chunks::<16>();
-        let (outputs, rest_out) = output.as_chunks_mut::<16>();
+        let (inputs, rest) = input.as_chunks::<64>();
+        let (outputs, rest_out) = output.as_chunks_mut::<64>();
         for (input, output) in inputs.iter().zip(outputs) {
-            let mut index = vld1q_u8(input.as_ptr());
-            let mut found = vqtbl4q_u8(quarters[0], index);
-            for quarter in &quarters[1..] {
-                index = vsubq_u8(index, vdupq_n_u8(64));
-                found = vqtbx4q_u8(found, *quarter, index);
+            for (input, output) in input
+                .as_chunks::<16>()
+                .0
+                .iter()
+                .zip(output.as_chunks_mut::<16>().0)
+            {
+                let mut index = vld1q_u8(input.as_ptr());
+                let mut found = vqtbl4q_u8(quarters[0], index);
+                for quarter in &quarters[1..] {
+                    index = vsubq_u8(index, vdupq_n_u8(64));
+                    found = vqtbx4q_u8(found, *quarter, index);
+                }
+                vst1q_u8(output.as_mut_ptr(), found);
             }
-            vst1q_u8(output.as_mut_ptr(), found);
         }
         super::portable::look_up(table, rest, rest_out);
     }

@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::{End, PairSource, QuadLine, WIDE};
-use super::{Ending, Limits, store};
+use super::{Clipped, Ending, Form, Limits, store, with_form};
 
 /// Factors in a column of a spread row.
 const COLUMN: usize = 4 * WIDE;
@@ -201,15 +201,40 @@ pub(in crate::arch) unsafe fn quad_line(
         // SAFETY: the contract is that of this function.
         unsafe {
             let eight = Eight::load(line, end, first);
-            let whole = eight.ending.columns == EIGHT;
-            match (line.step, line.rows.len(), line.fours) {
-                (1, 3, 1) if whole => eight.line::<1, _>(Known::<3, 1>, columns, out),
-                (1, 5, 2) if whole => eight.line::<1, _>(Known::<5, 2>, columns, out),
-                (2, 3, 1) if whole => eight.line::<2, _>(Known::<3, 1>, columns, out),
-                (2, 5, 2) if whole => eight.line::<2, _>(Known::<5, 2>, columns, out),
-                (1, rows, fours) => eight.line::<1, _>(Any { rows, fours }, columns, out),
-                (_, rows, fours) => eight.line::<2, _>(Any { rows, fours }, columns, out),
+            if eight.ending.columns == EIGHT {
+                with_form!(end.range, F => whole::<F>(line, &eight, columns, out));
+            } else {
+                any::<Clipped>(line, &eight, columns, out);
             }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`quad_line`]; all of the eight channels exist, and the range has the form `F`.
+unsafe fn whole<F: Form>(line: &QuadLine<'_, i8>, eight: &Eight<'_>, columns: usize, out: *mut u8) {
+    // SAFETY: the contract is that of this function.
+    unsafe {
+        match (line.step, line.rows.len(), line.fours) {
+            (1, 3, 1) => eight.line::<1, _, F>(Known::<3, 1>, columns, out),
+            (1, 5, 2) => eight.line::<1, _, F>(Known::<5, 2>, columns, out),
+            (2, 3, 1) => eight.line::<2, _, F>(Known::<3, 1>, columns, out),
+            (2, 5, 2) => eight.line::<2, _, F>(Known::<5, 2>, columns, out),
+            _ => any::<Clipped>(line, eight, columns, out),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`quad_line`]; the range has the form `F`.
+unsafe fn any<F: Form>(line: &QuadLine<'_, i8>, eight: &Eight<'_>, columns: usize, out: *mut u8) {
+    let (rows, fours) = (line.rows.len(), line.fours);
+    // SAFETY: the contract is that of this function.
+    unsafe {
+        if line.step == 1 {
+            eight.line::<1, _, F>(Any { rows, fours }, columns, out);
+        } else {
+            eight.line::<2, _, F>(Any { rows, fours }, columns, out);
         }
     }
 }
@@ -269,7 +294,7 @@ struct Eight<'a> {
     /// Those of the first column.
     quads: *const i8,
     weights: *const i8,
-    bias: [int32x4_t; 2],
+    bias: *const i32,
     /// Of two outputs of eight channels.
     ending: Ending,
     /// From one column of the output to the next.
@@ -284,18 +309,14 @@ impl<'a> Eight<'a> {
     unsafe fn load(line: &'a QuadLine<'a, i8>, end: &End<'_>, first: usize) -> Eight<'a> {
         let (bias, scale) = (&end.bias[first..][..EIGHT], &end.scale[first..][..EIGHT]);
         // SAFETY: there are eight of each.
-        let (bias, scale) = unsafe {
-            let scale = [vld1q_f32(scale.as_ptr()), vld1q_f32(scale[4..].as_ptr())];
-            let bias = [vld1q_s32(bias.as_ptr()), vld1q_s32(bias[4..].as_ptr())];
-            (bias, [scale[0], scale[1], scale[0], scale[1]])
-        };
+        let scale = unsafe { [vld1q_f32(scale.as_ptr()), vld1q_f32(scale[4..].as_ptr())] };
         Eight {
             line,
             quads: line.quads.as_ptr().wrapping_add(4 * first),
             weights: line.weights.as_ptr().wrapping_add(4 * first),
-            bias,
+            bias: bias.as_ptr(),
             ending: Ending {
-                scale,
+                scale: [scale[0], scale[1], scale[0], scale[1]],
                 limits: Limits::of(end.range),
                 columns: EIGHT.min(end.columns.wrapping_sub(first)),
             },
@@ -308,7 +329,7 @@ impl<'a> Eight<'a> {
     /// # Safety
     /// The CPU has the dot product; `STEP` is that of the line; as many columns exist from `out` on.
     #[inline(always)]
-    unsafe fn line<const STEP: usize, W: Window>(
+    unsafe fn line<const STEP: usize, W: Window, F: Form>(
         &self,
         window: W,
         columns: usize,
@@ -318,18 +339,18 @@ impl<'a> Eight<'a> {
         // SAFETY: the contract is that of this function; no column is beyond the last.
         unsafe {
             for _ in 0..columns / 8 {
-                self.outputs::<STEP, 8, W>(window, quads, out);
+                self.outputs::<STEP, 8, W, F>(window, quads, out);
                 quads = quads.wrapping_add(STEP * 4 * COLUMN);
                 out = out.wrapping_add(self.step.wrapping_mul(8));
             }
             match columns % 8 {
-                1 => self.outputs::<STEP, 1, W>(window, quads, out),
-                2 => self.outputs::<STEP, 2, W>(window, quads, out),
-                3 => self.outputs::<STEP, 3, W>(window, quads, out),
-                4 => self.outputs::<STEP, 4, W>(window, quads, out),
-                5 => self.outputs::<STEP, 5, W>(window, quads, out),
-                6 => self.outputs::<STEP, 6, W>(window, quads, out),
-                7 => self.outputs::<STEP, 7, W>(window, quads, out),
+                1 => self.outputs::<STEP, 1, W, F>(window, quads, out),
+                2 => self.outputs::<STEP, 2, W, F>(window, quads, out),
+                3 => self.outputs::<STEP, 3, W, F>(window, quads, out),
+                4 => self.outputs::<STEP, 4, W, F>(window, quads, out),
+                5 => self.outputs::<STEP, 5, W, F>(window, quads, out),
+                6 => self.outputs::<STEP, 6, W, F>(window, quads, out),
+                7 => self.outputs::<STEP, 7, W, F>(window, quads, out),
                 _ => {}
             }
         }
@@ -339,17 +360,20 @@ impl<'a> Eight<'a> {
     /// As for [`Eight::line`]; `COLUMNS` outputs exist from that on to which `quads` and `out`
     /// belong, which is in an even column.
     #[inline(always)]
-    unsafe fn outputs<const STEP: usize, const COLUMNS: usize, W: Window>(
+    unsafe fn outputs<const STEP: usize, const COLUMNS: usize, W: Window, F: Form>(
         &self,
         window: W,
         quads: *const i8,
         out: *mut u8,
     ) {
-        let mut sums = [self.bias; COLUMNS];
         let mut weights = self.weights;
         // SAFETY: the contract is that of this function; `check_quad_line` holds rows and weights to
         // their lengths.
         unsafe {
+            let mut sums = [[vdupq_n_s32(0); 2]; COLUMNS];
+            for sums in &mut sums {
+                *sums = load2_anew(self.bias);
+            }
             for index in 0..window.rows() {
                 let mut quads = quads.add(*self.line.rows.as_ptr().add(index));
                 for _ in 0..window.fours() {
@@ -371,10 +395,10 @@ impl<'a> Eight<'a> {
             }
             let to = |index: usize| out.wrapping_add(self.step.wrapping_mul(index));
             // Written out, because in a loop the sums would have to lie in memory.
-            self.finish::<W>(sums.first(), sums.get(1), to(0));
-            self.finish::<W>(sums.get(2), sums.get(3), to(2));
-            self.finish::<W>(sums.get(4), sums.get(5), to(4));
-            self.finish::<W>(sums.get(6), sums.get(7), to(6));
+            self.finish::<W, F>(sums.first(), sums.get(1), to(0));
+            self.finish::<W, F>(sums.get(2), sums.get(3), to(2));
+            self.finish::<W, F>(sums.get(4), sums.get(5), to(4));
+            self.finish::<W, F>(sums.get(6), sums.get(7), to(6));
         }
     }
 
@@ -383,7 +407,7 @@ impl<'a> Eight<'a> {
     /// # Safety
     /// `out` belongs to the first.
     #[inline(always)]
-    unsafe fn finish<W: Window>(
+    unsafe fn finish<W: Window, F: Form>(
         &self,
         first: Option<&[int32x4_t; 2]>,
         second: Option<&[int32x4_t; 2]>,
@@ -393,7 +417,7 @@ impl<'a> Eight<'a> {
         let [c, d] = *second.unwrap_or(first);
         // SAFETY: the contract.
         unsafe {
-            let bytes = self.ending.bytes([first[0], first[1], c, d]);
+            let bytes = self.ending.bytes::<F>([first[0], first[1], c, d]);
             let next = out.wrapping_add(self.step);
             if W::WHOLE {
                 vst1_u8(out, vget_low_u8(bytes));
@@ -408,6 +432,24 @@ impl<'a> Eight<'a> {
             }
         }
     }
+}
+
+/// As [`super::load4_anew`], eight values.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn load2_anew(from: *const i32) -> [int32x4_t; 2] {
+    let (a, b);
+    // SAFETY: the contract.
+    unsafe {
+        asm!(
+            "ldp {a:q}, {b:q}, [{from}]",
+            a = out(vreg) a, b = out(vreg) b, from = in(reg) from,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    [a, b]
 }
 
 /// Adds the products of each channel's four factors with its weights.

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 
 use super::super::{Product, Sum, portable};
-use super::{Limits, saturated};
+use super::{Form, Limits, saturated, with_form};
 use crate::Range;
 
 /// # Safety
@@ -16,7 +16,9 @@ pub(in crate::arch) unsafe fn add(sum: &Sum, a: &[u8], b: &[u8], out: &mut [u8])
             let (a, b) = (floats(a, ra), floats(b, rb));
             std::array::from_fn(|at| round(vaddq_f32(a[at], b[at])))
         };
-        let done = rounded([a, b], sum.zero_points, sum.range, out, value);
+        let done = with_form!(sum.range, F => {
+            rounded::<F>([a, b], sum.zero_points, sum.range, out, value)
+        });
         portable::add(sum, &a[done..], &b[done..], &mut out[done..]);
     }
 }
@@ -33,17 +35,20 @@ pub(in crate::arch) unsafe fn product(product: &Product, a: &[u8], b: &[u8], out
             let round = |sum| vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), ratio));
             [round(low(0)), round(high(0)), round(low(1)), round(high(1))]
         };
-        let done = rounded([a, b], product.zero_points, product.range, out, value);
+        let done = with_form!(product.range, F => {
+            rounded::<F>([a, b], product.zero_points, product.range, out, value)
+        });
         portable::product(product, &a[done..], &b[done..], &mut out[done..]);
     }
 }
 
-/// What becomes of every two bytes less their zero points, 16 at a time; gives how many it took.
+/// What becomes of every two bytes less their zero points, 16 at a time; gives how many it took. `F`
+/// is the form of the range.
 ///
 /// # Safety
 /// As for [`add`].
 #[inline(always)]
-unsafe fn rounded(
+unsafe fn rounded<F: Form>(
     [a, b]: [&[u8]; 2],
     zero_points: [u8; 2],
     range: Range,
@@ -59,7 +64,7 @@ unsafe fn rounded(
             let at = index.wrapping_mul(16);
             let a = words(vld1q_u8(a.as_ptr().add(at)), za);
             let b = words(vld1q_u8(b.as_ptr().add(at)), zb);
-            vst1q_u8(out.as_mut_ptr(), saturated(value(a, b), limits));
+            vst1q_u8(out.as_mut_ptr(), saturated::<F>(value(a, b), limits));
         }
     }
     out.len() / 16 * 16
