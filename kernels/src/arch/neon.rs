@@ -4,6 +4,7 @@ mod depthwise;
 mod matrix;
 mod products;
 mod quads;
+mod spread;
 mod values;
 
 use std::arch::aarch64::*;
@@ -16,7 +17,8 @@ use matrix::Matrix;
 pub(super) use matrix::{in_order, matrix_alone};
 use products::{Dot, Mull, tiles};
 pub(super) use products::{dot_alone, mull_alone};
-pub(super) use quads::{quad_line, spread};
+pub(super) use quads::quad_line;
+pub(super) use spread::spread;
 pub(super) use values::{add, interleave, product};
 
 /// # Safety

@@ -1,6 +1,7 @@
 //! Layers that take each value by itself, and the pixels of images.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::super::{Product, Sum, portable};
 use super::{Form, Limits, saturated, with_form};
@@ -59,7 +60,7 @@ unsafe fn rounded<F: Form>(
     // SAFETY: the contract; 16 bytes are read and written for each chunk.
     unsafe {
         let limits = Limits::of(range);
-        let [za, zb] = zero_points.map(|zero_point| vdup_n_u8(zero_point));
+        let [za, zb] = zero_points.map(|zero_point| repeated(zero_point));
         for (index, out) in chunks.iter_mut().enumerate() {
             let at = index.wrapping_mul(16);
             let a = words(vld1q_u8(a.as_ptr().add(at)), za);
@@ -77,13 +78,33 @@ unsafe fn round(values: float32x4_t) -> int32x4_t {
     unsafe { vcvtnq_s32_f32(vmaxnmq_f32(values, vdupq_n_f32(-1024.0))) }
 }
 
+/// A byte sixteen times. The compiler shall not know that both halves are the same: it would move
+/// halves of others about to compute with one of them.
+///
+/// # Safety
+/// The CPU has NEON.
+#[inline(always)]
+unsafe fn repeated(byte: u8) -> uint8x16_t {
+    let repeated;
+    // SAFETY: registers alone are touched.
+    unsafe {
+        asm!(
+            "dup {0:v}.16b, {1:w}",
+            out(vreg) repeated, in(reg) u32::from(byte),
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    repeated
+}
+
 /// Bytes less the zero point.
 #[inline(always)]
-unsafe fn words(bytes: uint8x16_t, zero_point: uint8x8_t) -> [int16x8_t; 2] {
+unsafe fn words(bytes: uint8x16_t, zero_point: uint8x16_t) -> [int16x8_t; 2] {
     // SAFETY: every CPU that this runs on has NEON.
     unsafe {
-        [vget_low_u8(bytes), vget_high_u8(bytes)]
-            .map(|half| vreinterpretq_s16_u16(vsubl_u8(half, zero_point)))
+        let low = vsubl_u8(vget_low_u8(bytes), vget_low_u8(zero_point));
+        let high = vsubl_high_u8(bytes, zero_point);
+        [low, high].map(|words| vreinterpretq_s16_u16(words))
     }
 }
 
