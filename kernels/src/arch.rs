@@ -102,6 +102,12 @@ pub(crate) struct End<'a> {
     pub(crate) columns: usize,
     /// From one row of the output to the next.
     pub(crate) step: usize,
+    /// Whether sums times scales fit in 16 bits.
+    #[cfg_attr(
+        not(target_arch = "aarch64"),
+        allow(dead_code, reason = "only NEON narrows by an instruction of its own")
+    )]
+    pub(crate) fits_words: bool,
 }
 
 impl End<'_> {

@@ -15,6 +15,13 @@ pub(crate) struct Sliding {
     /// As `bias`.
     pub(crate) scale: Vec<f32>,
     pub(crate) range: Range,
+    /// See [`Sliding::check_weights`].
+    pub(crate) fits_words: bool,
+}
+
+/// Whether values up to `most`, and down to as much below zero, fit in 16 bits when they are rounded.
+pub(crate) fn fits_words(most: f32) -> bool {
+    most < 32_000.0
 }
 
 impl Sliding {
@@ -43,14 +50,28 @@ impl Sliding {
             bias,
             scale,
             range,
+            fits_words: false,
         })
     }
 
+    /// Finds out whether every sum times its scale stays within 16 bits: in networks it does, and then
+    /// it can be rounded and narrowed without saturation.
+    ///
     /// # Errors
     /// There are not `depth` weights under the window for every output channel.
-    pub(crate) fn check_weights(&self, weights: &[i8], depth: usize) -> Result<(), KernelError> {
+    pub(crate) fn check_weights(
+        &mut self,
+        weights: &[i8],
+        depth: usize,
+    ) -> Result<(), KernelError> {
         let expected = depth * self.output.channels;
         if weights.len() == expected {
+            let ends = self.bias.iter().zip(&self.scale);
+            self.fits_words = weights.chunks_exact(depth).zip(ends).all(|(weights, end)| {
+                let weights: u64 = weights.iter().map(|w| u64::from(w.unsigned_abs())).sum();
+                let most = (255 * weights + u64::from(end.0.unsigned_abs())).min(1 << 31);
+                fits_words(most as f32 * end.1)
+            });
             return Ok(());
         }
         let (what, found) = ("weights", weights.len());

@@ -86,6 +86,8 @@ struct Limits {
     zero_point: int16x8_t,
     min: uint8x16_t,
     max: uint8x16_t,
+    /// In a number of this size the last bit is 1, so that adding it rounds.
+    ones: float32x4_t,
 }
 
 impl Limits {
@@ -97,58 +99,64 @@ impl Limits {
                 zero_point: vdupq_n_s16(range.zero_point.into()),
                 min: vdupq_n_u8(range.min),
                 max: vdupq_n_u8(range.max),
+                ones: vdupq_n_f32(12_582_912.0),
             }
         }
     }
 }
 
-/// What there is to do for a [`Range`] besides saturating to bytes.
+/// What there is to do with values besides rounding them and saturating to bytes.
 trait Form {
+    /// Whether they may be beyond 16 bits.
+    const LARGE: bool;
     /// Whether a zero point is added.
     const SHIFTS: bool;
     /// Whether there are limits.
     const CLIPS: bool;
 }
 
-/// All bytes, 0 for zero: what a ReLU gives.
+/// Values of 16 bits, all bytes, 0 for zero: what a ReLU gives.
 struct Plain;
 
-/// All bytes.
+/// Values of 16 bits, all bytes.
 struct Shifted;
 
-/// Any range.
+/// Any values and any range.
 struct Clipped;
 
 impl Form for Plain {
+    const LARGE: bool = false;
     const SHIFTS: bool = false;
     const CLIPS: bool = false;
 }
 
 impl Form for Shifted {
+    const LARGE: bool = false;
     const SHIFTS: bool = true;
     const CLIPS: bool = false;
 }
 
 impl Form for Clipped {
+    const LARGE: bool = true;
     const SHIFTS: bool = true;
     const CLIPS: bool = true;
 }
 
-/// Calls what is unsafe and generic over a [`Form`] with that of a range.
+/// Calls what is generic over a [`Form`] with that of values and a range.
 macro_rules! with_form {
-    ($range:expr, $form:ident => $call:expr) => {
+    ($fits_words:expr, $range:expr, $form:ident => $call:expr) => {
         match $range {
             $crate::Range {
                 zero_point: 0,
                 min: 0,
                 max: 255,
-            } => {
+            } if $fits_words => {
                 type $form = super::Plain;
                 $call
             }
             $crate::Range {
                 min: 0, max: 255, ..
-            } => {
+            } if $fits_words => {
                 type $form = super::Shifted;
                 $call
             }
@@ -190,11 +198,8 @@ impl Ending {
     unsafe fn bytes<F: Form>(&self, sums: [int32x4_t; 4]) -> uint8x16_t {
         // SAFETY: every CPU that this runs on has NEON.
         unsafe {
-            let rounded = |index: usize| {
-                vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[index]), self.scale[index]))
-            };
-            let rounded = [rounded(0), rounded(1), rounded(2), rounded(3)];
-            saturated::<F>(rounded, self.limits)
+            let value = |index: usize| vmulq_f32(vcvtq_f32_s32(sums[index]), self.scale[index]);
+            saturated::<F>([value(0), value(1), value(2), value(3)], self.limits)
         }
     }
 
@@ -216,21 +221,26 @@ impl Ending {
     }
 }
 
-/// Rounded values plus the zero point, saturated to the range, which has the form `F`.
+/// Values rounded half to even, plus the zero point, saturated to the range; they have the form `F`.
 #[inline(always)]
-unsafe fn saturated<F: Form>(rounded: [int32x4_t; 4], limits: Limits) -> uint8x16_t {
+unsafe fn saturated<F: Form>(values: [float32x4_t; 4], limits: Limits) -> uint8x16_t {
     // SAFETY: every CPU that this runs on has NEON.
     unsafe {
         let words = |low, high| {
-            let words = vqmovn_high_s32(vqmovn_s32(low), high);
+            let words = if F::LARGE {
+                vqmovn_high_s32(vqmovn_s32(vcvtnq_s32_f32(low)), vcvtnq_s32_f32(high))
+            } else {
+                let bits = |four| vreinterpretq_s16_f32(vaddq_f32(four, limits.ones));
+                vuzp1q_s16(bits(low), bits(high))
+            };
             if F::SHIFTS {
                 vqaddq_s16(words, limits.zero_point)
             } else {
                 words
             }
         };
-        let low = words(rounded[0], rounded[1]);
-        let high = words(rounded[2], rounded[3]);
+        let low = words(values[0], values[1]);
+        let high = words(values[2], values[3]);
         let bytes = vqmovun_high_s16(vqmovun_s16(low), high);
         if F::CLIPS {
             vminq_u8(vmaxq_u8(bytes, limits.min), limits.max)

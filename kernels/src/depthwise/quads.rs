@@ -127,6 +127,7 @@ impl<T: Quad> Neighbours for Quads<T> {
             range: sliding.range,
             columns: WIDE.min(sliding.output.channels - channel),
             step: sliding.output.channels,
+            fits_words: sliding.fits_words,
         };
         T::line(sliding.isa, &line, &end, sliding.output.width, out);
     }

@@ -70,7 +70,7 @@ unsafe fn blocks<const SIDE: usize, const STEP: usize>(source: &ByteSource<'_>, 
     // SAFETY: the contract is that of this function.
     unsafe {
         if source.end.columns == BLOCK {
-            with_form!(source.end.range, F => square::<SIDE, STEP, true, F>(source, out));
+            with_form!(source.end.fits_words, source.end.range, F => square::<SIDE, STEP, true, F>(source, out));
         } else {
             square::<SIDE, STEP, false, Clipped>(source, out);
         }
@@ -78,7 +78,7 @@ unsafe fn blocks<const SIDE: usize, const STEP: usize>(source: &ByteSource<'_>, 
 }
 
 /// # Safety
-/// As for [`blocks`]; if `FULL`, all channels of the block exist; the range has the form `F`.
+/// As for [`blocks`]; if `FULL`, all channels of the block exist; values and range have the form `F`.
 #[inline(always)]
 unsafe fn square<const SIDE: usize, const STEP: usize, const FULL: bool, F: Form>(
     source: &ByteSource<'_>,

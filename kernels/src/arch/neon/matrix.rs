@@ -115,7 +115,7 @@ unsafe fn matrix<const PAIRS: usize>(
         }
         let ending = Ending::load(&panel.end);
         if ending.columns == PANEL {
-            with_form!(panel.end.range, F => {
+            with_form!(panel.end.fits_words, panel.end.range, F => {
                 finish::<PAIRS, true, F>(&sums, &ending, panel.end.step, count, out);
             });
         } else {
@@ -128,7 +128,7 @@ unsafe fn matrix<const PAIRS: usize>(
 /// `finish_rows`.
 ///
 /// # Safety
-/// `out` belongs to the first of them; if `FULL`, all columns exist; the range has the form `F`.
+/// `out` belongs to the first of them; if `FULL`, all columns exist; values and range have the form `F`.
 #[inline(always)]
 unsafe fn finish<const PAIRS: usize, const FULL: bool, F: Form>(
     sums: &[[int32x4_t; 8]; PAIRS],

@@ -362,7 +362,7 @@ unsafe fn finish<const ROWS: usize>(
         let ending = Ending::load(&panel.end);
         let step = panel.end.step;
         if ending.columns == PANEL {
-            with_form!(panel.end.range, F => finish_rows::<ROWS, true, F>(sums, &ending, step, out));
+            with_form!(panel.end.fits_words, panel.end.range, F => finish_rows::<ROWS, true, F>(sums, &ending, step, out));
         } else {
             finish_rows::<ROWS, false, Clipped>(sums, &ending, step, out);
         }
@@ -372,7 +372,7 @@ unsafe fn finish<const ROWS: usize>(
 /// Written out, because in a loop the sums would have to lie in memory.
 ///
 /// # Safety
-/// As for [`finish`]; if `FULL`, all columns exist; the range has the form `F`.
+/// As for [`finish`]; if `FULL`, all columns exist; values and range have the form `F`.
 #[inline(always)]
 unsafe fn finish_rows<const ROWS: usize, const FULL: bool, F: Form>(
     sums: &[[int32x4_t; 4]; ROWS],

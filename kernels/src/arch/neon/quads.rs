@@ -24,7 +24,7 @@ pub(in crate::arch) unsafe fn quad_line(
         unsafe {
             let eight = Eight::load(line, end, first);
             if eight.ending.columns == EIGHT {
-                with_form!(end.range, F => whole::<F>(line, &eight, columns, out));
+                with_form!(end.fits_words, end.range, F => whole::<F>(line, &eight, columns, out));
             } else {
                 any::<Clipped>(line, &eight, columns, out);
             }
@@ -33,7 +33,7 @@ pub(in crate::arch) unsafe fn quad_line(
 }
 
 /// # Safety
-/// As for [`quad_line`]; all of the eight channels exist, and the range has the form `F`.
+/// As for [`quad_line`]; all of the eight channels exist, and values and range have the form `F`.
 unsafe fn whole<F: Form>(line: &QuadLine<'_, i8>, eight: &Eight<'_>, columns: usize, out: *mut u8) {
     // SAFETY: the contract is that of this function.
     unsafe {
@@ -48,7 +48,7 @@ unsafe fn whole<F: Form>(line: &QuadLine<'_, i8>, eight: &Eight<'_>, columns: us
 }
 
 /// # Safety
-/// As for [`quad_line`]; the range has the form `F`.
+/// As for [`quad_line`]; values and range have the form `F`.
 unsafe fn any<F: Form>(line: &QuadLine<'_, i8>, eight: &Eight<'_>, columns: usize, out: *mut u8) {
     let (rows, fours) = (line.rows.len(), line.fours);
     // SAFETY: the contract is that of this function.
