@@ -46,18 +46,20 @@ fn range() -> impl Strategy<Value = Range> {
 }
 
 fn requantize(channels: usize) -> impl Strategy<Value = Requantize> {
-    let bias = prop_oneof![4 => -60_000..60_000, 1 => any::<i32>()];
+    let bias = prop_oneof![
+        vec(-60_000..60_000, channels),
+        vec(
+            prop_oneof![4 => -60_000..60_000, 1 => any::<i32>()],
+            channels
+        ),
+    ];
     // Some kernels are for scales as networks have them.
     let scale = prop_oneof![
         4 => vec(1e-5_f32..1e-2, channels),
         2 => vec(prop_oneof![1e-5_f32..1e-2, 1e-30_f32..0.5, Just(0.5)], channels),
         1 => vec(prop_oneof![1e-5_f32..1e-2, 1e-30_f32..1e30], channels),
     ];
-    (vec(bias, channels), scale, range()).prop_map(|(bias, scale, range)| Requantize {
-        bias,
-        scale,
-        range,
-    })
+    (bias, scale, range()).prop_map(|(bias, scale, range)| Requantize { bias, scale, range })
 }
 
 /// An image and a window that fits it.
