@@ -18,31 +18,42 @@ pub(in crate::arch) unsafe fn quad_line(
     columns: usize,
     out: &mut [u8],
 ) {
-    for first in (0..end.columns).step_by(EIGHT) {
-        let out = out.as_mut_ptr().wrapping_add(first);
-        // SAFETY: the contract is that of this function.
-        unsafe {
-            let eight = Eight::load(line, end, first);
-            if eight.ending.columns == EIGHT {
-                with_form!(end.fits_words, end.range, F => whole::<F>(line, &eight, columns, out));
-            } else {
-                any::<Clipped>(line, &eight, columns, out);
-            }
+    let whole = end.columns / EIGHT * EIGHT;
+    let out = out.as_mut_ptr();
+    // SAFETY: the contract is that of this function.
+    unsafe {
+        if whole > 0 {
+            with_form!(end.fits_words, end.range, F => all::<F>(line, end, whole, columns, out));
+        }
+        if whole < end.columns {
+            let eight = Eight::load(line, end, whole);
+            any::<Clipped>(line, &eight, columns, out.wrapping_add(whole));
         }
     }
 }
 
 /// # Safety
-/// As for [`quad_line`]; all of the eight channels exist, and values and range have the form `F`.
-unsafe fn whole<F: Form>(line: &QuadLine<'_, i8>, eight: &Eight<'_>, columns: usize, out: *mut u8) {
-    // SAFETY: the contract is that of this function.
-    unsafe {
-        match (line.step, line.rows.len(), line.fours) {
-            (1, 3, 1) => eight.line::<1, _, F>(Known::<3, 1>, columns, out),
-            (1, 5, 2) => eight.line::<1, _, F>(Known::<5, 2>, columns, out),
-            (2, 3, 1) => eight.line::<2, _, F>(Known::<3, 1>, columns, out),
-            (2, 5, 2) => eight.line::<2, _, F>(Known::<5, 2>, columns, out),
-            _ => any::<Clipped>(line, eight, columns, out),
+/// As for [`quad_line`]; `channels`, a multiple of eight, exist, and values and range have the form
+/// `F`.
+unsafe fn all<F: Form>(
+    line: &QuadLine<'_, i8>,
+    end: &End<'_>,
+    channels: usize,
+    columns: usize,
+    out: *mut u8,
+) {
+    for first in (0..channels).step_by(EIGHT) {
+        let out = out.wrapping_add(first);
+        // SAFETY: the contract is that of this function.
+        unsafe {
+            let eight = Eight::load(line, end, first);
+            match (line.step, line.rows.len(), line.fours) {
+                (1, 3, 1) => eight.line::<1, _, F>(Known::<3, 1>, columns, out),
+                (1, 5, 2) => eight.line::<1, _, F>(Known::<5, 2>, columns, out),
+                (2, 3, 1) => eight.line::<2, _, F>(Known::<3, 1>, columns, out),
+                (2, 5, 2) => eight.line::<2, _, F>(Known::<5, 2>, columns, out),
+                _ => any::<Clipped>(line, &eight, columns, out),
+            }
         }
     }
 }

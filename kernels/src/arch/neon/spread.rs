@@ -18,6 +18,10 @@ pub(in crate::arch) unsafe fn spread(
     left: usize,
     quads: &mut [i8],
 ) {
+    if source.columns == 0 {
+        quads.fill(zero);
+        return;
+    }
     let part = |first: usize, channels: usize| {
         move |from: *const u8| {
             let mut all = [0; SIXTEEN];
