@@ -26,6 +26,8 @@ pub(crate) use depthwise::{
 };
 #[cfg(target_arch = "aarch64")]
 pub(crate) use depthwise::{ByteSource, byte_plane, byte_row};
+#[cfg(any(test, target_arch = "aarch64"))]
+pub(crate) use depthwise::{signed_quad_line, spread_signed};
 pub(crate) use float::{Vectorize, vectorized};
 pub(crate) use products::{
     ABREAST, End, PANEL, Panel, Rows, Step, Steps, in_order, multiply_bytes, multiply_pairs,

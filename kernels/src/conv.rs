@@ -325,6 +325,7 @@ impl<T: Factor> Product<'_, T> {
             range: self.sliding.range,
             columns: channels.end.min(self.sliding.output.channels) - first,
             step,
+            fits_words: self.sliding.fits_words,
         };
         let index = first / PANEL;
         T::multiply(self.sliding.isa, rows, self.weights, index, &end, out);

@@ -35,7 +35,9 @@ pub struct Depthwise {
 #[derive(Debug)]
 enum Weights {
     Pairs(Pairs),
-    Quads(Quads),
+    Quads(Quads<u8>),
+    #[cfg(any(test, target_arch = "aarch64"))]
+    SignedQuads(Quads<i8>),
     #[cfg(target_arch = "aarch64")]
     Bytes(Bytes),
 }
@@ -45,6 +47,8 @@ enum Weights {
 enum Form {
     Pairs,
     Quads,
+    #[cfg(any(test, target_arch = "aarch64"))]
+    SignedQuads,
     #[cfg(target_arch = "aarch64")]
     Bytes,
 }
@@ -92,13 +96,15 @@ impl Depthwise {
         weights: &[i8],
         requantize: &Requantize,
     ) -> Result<Depthwise, KernelError> {
-        let form = if isa.adds_quads() && Quads::can(window) && requantize.is_small() {
+        let form = if isa.adds_quads() && Quads::<u8>::can(window) && requantize.is_small() {
             Form::Quads
         } else {
             Form::Pairs
         };
         #[cfg(target_arch = "aarch64")]
-        let form = if isa.multiplies_bytes() {
+        let form = if isa.adds_signed_quads() && Quads::<i8>::can(window) {
+            Form::SignedQuads
+        } else if isa.multiplies_bytes() {
             Form::Bytes
         } else {
             form
@@ -130,7 +136,9 @@ impl Depthwise {
         requantize.check(input.channels)?;
         let block = match form {
             Form::Pairs => Pairs::BLOCK,
-            Form::Quads => Quads::BLOCK,
+            Form::Quads => Quads::<u8>::BLOCK,
+            #[cfg(any(test, target_arch = "aarch64"))]
+            Form::SignedQuads => Quads::<i8>::BLOCK,
             #[cfg(target_arch = "aarch64")]
             Form::Bytes => Bytes::BLOCK,
         };
@@ -139,6 +147,8 @@ impl Depthwise {
         let weights = match form {
             Form::Pairs => Weights::Pairs(Pairs::new(&mut sliding, weights)),
             Form::Quads => Weights::Quads(Quads::new(&mut sliding, weights)),
+            #[cfg(any(test, target_arch = "aarch64"))]
+            Form::SignedQuads => Weights::SignedQuads(Quads::new(&mut sliding, weights)),
             #[cfg(target_arch = "aarch64")]
             Form::Bytes => Weights::Bytes(Bytes::new(&mut sliding, weights)),
         };
@@ -179,6 +189,8 @@ impl Depthwise {
             match &self.weights {
                 Weights::Pairs(form) => self.rows(form, input, first, out, scratch),
                 Weights::Quads(form) => self.rows(form, input, first, out, scratch),
+                #[cfg(any(test, target_arch = "aarch64"))]
+                Weights::SignedQuads(form) => self.rows(form, input, first, out, scratch),
                 #[cfg(target_arch = "aarch64")]
                 Weights::Bytes(bytes) => bytes.rows(&self.sliding, input, first, out, scratch),
             }
@@ -270,9 +282,9 @@ mod tests {
     use proptest::prelude::*;
 
     #[cfg(not(target_arch = "aarch64"))]
-    const FORMS: [Form; 2] = [Form::Pairs, Form::Quads];
+    const FORMS: [Form; 3] = [Form::Pairs, Form::Quads, Form::SignedQuads];
     #[cfg(target_arch = "aarch64")]
-    const FORMS: [Form; 3] = [Form::Pairs, Form::Quads, Form::Bytes];
+    const FORMS: [Form; 4] = [Form::Pairs, Form::Quads, Form::SignedQuads, Form::Bytes];
 
     proptest! {
         /// Some forms are left to CPUs that this one may not be.

@@ -20,6 +20,7 @@ pub(crate) enum Kind {
     Neon,
     #[cfg(target_arch = "aarch64")]
     DotProduct,
+    /// With the dot product.
     #[cfg(target_arch = "aarch64")]
     Matrix,
 }
@@ -54,10 +55,11 @@ impl Isa {
             if std::arch::is_aarch64_feature_detected!("neon") {
                 found.push(Isa(Kind::Neon));
             }
-            if std::arch::is_aarch64_feature_detected!("dotprod") {
+            let dot_product = std::arch::is_aarch64_feature_detected!("dotprod");
+            if dot_product {
                 found.push(Isa(Kind::DotProduct));
             }
-            if std::arch::is_aarch64_feature_detected!("i8mm") {
+            if dot_product && std::arch::is_aarch64_feature_detected!("i8mm") {
                 found.push(Isa(Kind::Matrix));
             }
         }
@@ -71,6 +73,12 @@ impl Isa {
             Kind::Neon | Kind::DotProduct | Kind::Matrix => true,
             _ => false,
         }
+    }
+
+    /// Whether it multiplies four signed bytes with signed ones and adds them up in 32 bits.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn adds_signed_quads(self) -> bool {
+        matches!(self.0, Kind::DotProduct | Kind::Matrix)
     }
 
     /// Whether it rounds the product and the sum of a multiply-add together.

@@ -20,7 +20,7 @@ CPUS = {
     "cortex-a76": ("dot product", "cortex-a76", 0xD0B, "fp asimd crc32 atomics fphp asimdhp cpuid asimddp"),
     "max": ("i8mm", "max,sve=off,sme=off", 0xD47, "fp asimd crc32 atomics fphp asimdhp cpuid asimddp i8mm bf16"),
 }
-FEW, MORE = 2, 4
+FEW, MORE = 2, 22
 WEIGHT_BITS = 7
 
 

@@ -5,7 +5,9 @@ use super::neon;
 use super::{End, PANEL, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
-#[cfg(target_arch = "x86_64")]
+#[cfg(target_arch = "aarch64")]
+use crate::factor::Factor;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use crate::isa::Kind;
 use crate::{Isa, Range};
 
@@ -152,15 +154,7 @@ pub(crate) fn spread(
     left: usize,
     quads: &mut [u8],
 ) {
-    let PairSource {
-        bytes,
-        columns,
-        step,
-        channels,
-    } = *source;
-    assert!((1..=WIDE).contains(&channels) && quads.len().is_multiple_of(4 * WIDE));
-    assert!(left + columns <= quads.len() / (2 * WIDE) + 2);
-    assert!(columns == 0 || bytes.len() >= (columns - 1) * step + channels);
+    check_spread(source, left, quads.len());
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
@@ -169,11 +163,45 @@ pub(crate) fn spread(
     }
 }
 
+/// As [`spread`], of bytes less 128. Of a block's last channels, those that do not exist may be left
+/// as they are.
+#[cfg(any(test, target_arch = "aarch64"))]
+pub(crate) fn spread_signed(
+    isa: Isa,
+    source: &PairSource<'_>,
+    zero_point: u8,
+    left: usize,
+    quads: &mut [i8],
+) {
+    check_spread(source, left, quads.len());
+    match isa.0 {
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::DotProduct | Kind::Matrix => unsafe {
+            neon::spread(source, i8::zero(zero_point), left, quads);
+        },
+        _ => portable::spread(source, zero_point, left, quads),
+    }
+}
+
+/// Holds all lengths to each other.
+fn check_spread(source: &PairSource<'_>, left: usize, quads: usize) {
+    let PairSource {
+        bytes,
+        columns,
+        step,
+        channels,
+    } = *source;
+    assert!((1..=WIDE).contains(&channels) && quads.is_multiple_of(4 * WIDE));
+    assert!(left + columns <= quads / (2 * WIDE) + 2);
+    assert!(columns == 0 || bytes.len() >= (columns - 1) * step + channels);
+}
+
 /// One row of a depthwise convolution for [`WIDE`] channels.
-pub(crate) struct QuadLine<'a> {
-    /// Spread rows of the input: for every other column, of each channel four bytes, that of the
+pub(crate) struct QuadLine<'a, T> {
+    /// Spread rows of the input: for every other column, of each channel four factors, that of the
     /// column and of the next three.
-    pub(crate) quads: &'a [u8],
+    pub(crate) quads: &'a [T],
     /// Where in `quads` each row of the window starts.
     pub(crate) rows: &'a [usize],
     /// Fours of columns in the window.
@@ -188,21 +216,44 @@ pub(crate) struct QuadLine<'a> {
 /// `columns` outputs of a depthwise convolution, requantized by scales of at most 1/2.
 pub(crate) fn quad_line(
     isa: Isa,
-    line: &QuadLine<'_>,
+    line: &QuadLine<'_, u8>,
     end: &End<'_>,
     columns: usize,
     out: &mut [u8],
 ) {
-    end.check(WIDE / PANEL..=WIDE / PANEL, columns, out);
-    assert!((1..=2).contains(&line.step) && line.fours >= 1);
-    let places = 3 - line.step;
-    assert!(line.weights.len() == line.rows.len() * line.fours * places * 4 * WIDE);
-    let reach = ((columns - 1) * line.step / 2 + 2 * line.fours - 1) * 4 * WIDE;
-    assert!(line.rows.iter().all(|row| row + reach <= line.quads.len()));
+    check_quad_line(line, end, columns, out);
     match isa.0 {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
         Kind::Vnni => unsafe { avx512::quad_line(line, end, columns, out) },
         _ => portable::quad_line(line, end, columns, out),
     }
+}
+
+/// As [`quad_line`], of bytes less 128, and with any scales.
+#[cfg(any(test, target_arch = "aarch64"))]
+pub(crate) fn signed_quad_line(
+    isa: Isa,
+    line: &QuadLine<'_, i8>,
+    end: &End<'_>,
+    columns: usize,
+    out: &mut [u8],
+) {
+    check_quad_line(line, end, columns, out);
+    match isa.0 {
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: an Isa is made only where the CPU has it; lengths are checked above.
+        Kind::DotProduct | Kind::Matrix => unsafe { neon::quad_line(line, end, columns, out) },
+        _ => portable::quad_line(line, end, columns, out),
+    }
+}
+
+/// Holds all lengths to each other.
+fn check_quad_line<T>(line: &QuadLine<'_, T>, end: &End<'_>, columns: usize, out: &[u8]) {
+    end.check(WIDE / PANEL..=WIDE / PANEL, columns, out);
+    assert!((1..=2).contains(&line.step) && line.fours >= 1);
+    let places = 3 - line.step;
+    assert!(line.weights.len() == line.rows.len() * line.fours * places * 4 * WIDE);
+    let reach = ((columns - 1) * line.step / 2 + 2 * line.fours - 1) * 4 * WIDE;
+    assert!(line.rows.iter().all(|row| row + reach <= line.quads.len()));
 }

@@ -3,9 +3,12 @@
 mod depthwise;
 mod matrix;
 mod products;
+mod quads;
+mod spread;
 mod values;
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::{End, PANEL, Panel, Rows};
 use crate::Range;
@@ -14,6 +17,8 @@ use matrix::Matrix;
 pub(super) use matrix::{in_order, matrix_alone};
 use products::{Dot, Mull, tiles};
 pub(super) use products::{dot_alone, mull_alone};
+pub(super) use quads::quad_line;
+pub(super) use spread::spread;
 pub(super) use values::{add, interleave, product};
 
 /// # Safety
@@ -55,12 +60,34 @@ unsafe fn load4(from: *const i32) -> [int32x4_t; 4] {
     unsafe { std::array::from_fn(|index| vld1q_s32(from.add(index.wrapping_mul(4)))) }
 }
 
+/// Sixteen values in registers of their own, where the compiler would copy others that it has loaded
+/// before: half as many instructions.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn load4_anew(from: *const i32) -> [int32x4_t; 4] {
+    let (a, b, c, d);
+    // SAFETY: the contract.
+    unsafe {
+        asm!(
+            "ldp {a:q}, {b:q}, [{from}]",
+            "ldp {c:q}, {d:q}, [{from}, #32]",
+            a = out(vreg) a, b = out(vreg) b, c = out(vreg) c, d = out(vreg) d, from = in(reg) from,
+            options(readonly, nostack, preserves_flags)
+        );
+    }
+    [a, b, c, d]
+}
+
 /// A [`Range`] in registers.
 #[derive(Clone, Copy)]
 struct Limits {
     zero_point: int16x8_t,
     min: uint8x16_t,
     max: uint8x16_t,
+    /// In a number of this size the last bit is 1, so that adding it rounds.
+    ones: float32x4_t,
 }
 
 impl Limits {
@@ -72,10 +99,75 @@ impl Limits {
                 zero_point: vdupq_n_s16(range.zero_point.into()),
                 min: vdupq_n_u8(range.min),
                 max: vdupq_n_u8(range.max),
+                ones: vdupq_n_f32(12_582_912.0),
             }
         }
     }
 }
+
+/// What there is to do with values besides rounding them and saturating to bytes.
+trait Form {
+    /// Whether they may be beyond 16 bits.
+    const LARGE: bool;
+    /// Whether a zero point is added.
+    const SHIFTS: bool;
+    /// Whether there are limits.
+    const CLIPS: bool;
+}
+
+/// Values of 16 bits, all bytes, 0 for zero: what a ReLU gives.
+struct Plain;
+
+/// Values of 16 bits, all bytes.
+struct Shifted;
+
+/// Any values and any range.
+struct Clipped;
+
+impl Form for Plain {
+    const LARGE: bool = false;
+    const SHIFTS: bool = false;
+    const CLIPS: bool = false;
+}
+
+impl Form for Shifted {
+    const LARGE: bool = false;
+    const SHIFTS: bool = true;
+    const CLIPS: bool = false;
+}
+
+impl Form for Clipped {
+    const LARGE: bool = true;
+    const SHIFTS: bool = true;
+    const CLIPS: bool = true;
+}
+
+/// Calls what is generic over a [`Form`] with that of values and a range.
+macro_rules! with_form {
+    ($fits_words:expr, $range:expr, $form:ident => $call:expr) => {
+        match $range {
+            $crate::Range {
+                zero_point: 0,
+                min: 0,
+                max: 255,
+            } if $fits_words => {
+                type $form = super::Plain;
+                $call
+            }
+            $crate::Range {
+                min: 0, max: 255, ..
+            } if $fits_words => {
+                type $form = super::Shifted;
+                $call
+            }
+            _ => {
+                type $form = super::Clipped;
+                $call
+            }
+        }
+    };
+}
+use with_form;
 
 /// What becomes of the sums of sixteen channels, in registers: loaded once for many of them, because a
 /// store might, for all that the compiler knows, change it in memory.
@@ -101,19 +193,25 @@ impl Ending {
         }
     }
 
-    /// Sums times scales, rounded half to even, plus the zero point, saturated to the range; stored.
+    /// Sums times scales, rounded half to even, plus the zero point, saturated to the range.
+    #[inline(always)]
+    unsafe fn bytes<F: Form>(&self, sums: [int32x4_t; 4]) -> uint8x16_t {
+        // SAFETY: every CPU that this runs on has NEON.
+        unsafe {
+            let value = |index: usize| vmulq_f32(vcvtq_f32_s32(sums[index]), self.scale[index]);
+            saturated::<F>([value(0), value(1), value(2), value(3)], self.limits)
+        }
+    }
+
+    /// Stores the bytes that become of the sums.
     ///
     /// # Safety
     /// `out` is good for as many bytes as there are columns, which are sixteen if `FULL`.
     #[inline(always)]
-    unsafe fn store<const FULL: bool>(&self, sums: [int32x4_t; 4], out: *mut u8) {
+    unsafe fn store<const FULL: bool, F: Form>(&self, sums: [int32x4_t; 4], out: *mut u8) {
         // SAFETY: the contract; every CPU that this runs on has NEON.
         unsafe {
-            let rounded = |index: usize| {
-                vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sums[index]), self.scale[index]))
-            };
-            let rounded = [rounded(0), rounded(1), rounded(2), rounded(3)];
-            let bytes = saturated(rounded, self.limits);
+            let bytes = self.bytes::<F>(sums);
             if FULL {
                 vst1q_u8(out, bytes);
             } else {
@@ -123,17 +221,32 @@ impl Ending {
     }
 }
 
-/// Rounded values plus the zero point, saturated to the range.
+/// Values rounded half to even, plus the zero point, saturated to the range; they have the form `F`.
 #[inline(always)]
-unsafe fn saturated(rounded: [int32x4_t; 4], limits: Limits) -> uint8x16_t {
+unsafe fn saturated<F: Form>(values: [float32x4_t; 4], limits: Limits) -> uint8x16_t {
     // SAFETY: every CPU that this runs on has NEON.
     unsafe {
-        let words =
-            |low, high| vqaddq_s16(vqmovn_high_s32(vqmovn_s32(low), high), limits.zero_point);
-        let low = words(rounded[0], rounded[1]);
-        let high = words(rounded[2], rounded[3]);
+        let words = |low, high| {
+            let words = if F::LARGE {
+                vqmovn_high_s32(vqmovn_s32(vcvtnq_s32_f32(low)), vcvtnq_s32_f32(high))
+            } else {
+                let bits = |four| vreinterpretq_s16_f32(vaddq_f32(four, limits.ones));
+                vuzp1q_s16(bits(low), bits(high))
+            };
+            if F::SHIFTS {
+                vqaddq_s16(words, limits.zero_point)
+            } else {
+                words
+            }
+        };
+        let low = words(values[0], values[1]);
+        let high = words(values[2], values[3]);
         let bytes = vqmovun_high_s16(vqmovun_s16(low), high);
-        vminq_u8(vmaxq_u8(bytes, limits.min), limits.max)
+        if F::CLIPS {
+            vminq_u8(vmaxq_u8(bytes, limits.min), limits.max)
+        } else {
+            bytes
+        }
     }
 }
 
@@ -180,16 +293,23 @@ pub(super) unsafe fn look_up(table: &[u8; 256], input: &[u8], output: &mut [u8])
     unsafe {
         let quarters: [uint8x16x4_t; 4] =
             std::array::from_fn(|index| vld1q_u8_x4(table.as_ptr().add(64 * index)));
-        let (inputs, rest) = input.as_chunks::<16>();
-        let (outputs, rest_out) = output.as_chunks_mut::<16>();
+        let (inputs, rest) = input.as_chunks::<64>();
+        let (outputs, rest_out) = output.as_chunks_mut::<64>();
         for (input, output) in inputs.iter().zip(outputs) {
-            let mut index = vld1q_u8(input.as_ptr());
-            let mut found = vqtbl4q_u8(quarters[0], index);
-            for quarter in &quarters[1..] {
-                index = vsubq_u8(index, vdupq_n_u8(64));
-                found = vqtbx4q_u8(found, *quarter, index);
+            for (input, output) in input
+                .as_chunks::<16>()
+                .0
+                .iter()
+                .zip(output.as_chunks_mut::<16>().0)
+            {
+                let mut index = vld1q_u8(input.as_ptr());
+                let mut found = vqtbl4q_u8(quarters[0], index);
+                for quarter in &quarters[1..] {
+                    index = vsubq_u8(index, vdupq_n_u8(64));
+                    found = vqtbx4q_u8(found, *quarter, index);
+                }
+                vst1q_u8(output.as_mut_ptr(), found);
             }
-            vst1q_u8(output.as_mut_ptr(), found);
         }
         super::portable::look_up(table, rest, rest_out);
     }

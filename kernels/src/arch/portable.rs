@@ -1,5 +1,8 @@
 //! Plain Rust: the definition, and the kernel where the CPU has no better.
 
+use std::slice::{from_mut, from_ref};
+
+use crate::Isa;
 use crate::factor::Factor;
 
 use super::{
@@ -115,21 +118,32 @@ pub(super) fn line(line: &Line<'_>, end: &LineEnd<'_>, columns: usize, out: &mut
     }
 }
 
-pub(super) fn spread(source: &PairSource<'_>, zero_point: u8, left: usize, quads: &mut [u8]) {
+pub(super) fn spread<T: Factor>(
+    source: &PairSource<'_>,
+    zero_point: u8,
+    left: usize,
+    quads: &mut [T],
+) {
     for (index, quads) in quads.chunks_exact_mut(4 * WIDE).enumerate() {
-        for (at, byte) in quads.iter_mut().enumerate() {
+        for (at, factor) in quads.iter_mut().enumerate() {
             let (channel, column) = (at / 4, 2 * index + at % 4);
             let inside = (left..left + source.columns).contains(&column);
-            *byte = if inside && channel < source.channels {
-                source.bytes[(column - left) * source.step + channel]
+            if inside && channel < source.channels {
+                let byte = &source.bytes[(column - left) * source.step + channel];
+                T::convert(Isa::PORTABLE, from_ref(byte), zero_point, from_mut(factor));
             } else {
-                zero_point
-            };
+                *factor = T::zero(zero_point);
+            }
         }
     }
 }
 
-pub(super) fn quad_line(line: &QuadLine<'_>, end: &End<'_>, columns: usize, out: &mut [u8]) {
+pub(super) fn quad_line<T: Factor>(
+    line: &QuadLine<'_, T>,
+    end: &End<'_>,
+    columns: usize,
+    out: &mut [u8],
+) {
     let places = 3 - line.step;
     for column in 0..columns {
         let mut sums = [0_i32; WIDE];
@@ -144,8 +158,8 @@ pub(super) fn quad_line(line: &QuadLine<'_>, end: &End<'_>, columns: usize, out:
             for four in 0..line.fours {
                 let quads = &line.quads[row + (first + 2 * four) * 4 * WIDE..][..4 * WIDE];
                 let weights = weights.next().unwrap_or_default();
-                for (index, (byte, weight)) in quads.iter().zip(weights).enumerate() {
-                    let product = i32::from(*byte).wrapping_mul((*weight).into());
+                for (index, (factor, weight)) in quads.iter().zip(weights).enumerate() {
+                    let product = (*factor).into().wrapping_mul((*weight).into());
                     sums[index / 4] = sums[index / 4].wrapping_add(product);
                 }
             }

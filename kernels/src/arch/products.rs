@@ -35,8 +35,7 @@ impl<'a, T: Factor> Rows<'a, T> {
         [segments, segment_step]: [usize; 2],
         groups: usize,
     ) -> Rows<'a, T> {
-        let last = starts.iter().max().copied().unwrap_or(0);
-        let end = last + (segments - 1) * segment_step + T::GROUP * groups;
+        let end = largest(starts) + (segments - 1) * segment_step + T::GROUP * groups;
         Rows {
             factors,
             starts,
@@ -51,6 +50,18 @@ impl<'a, T: Factor> Rows<'a, T> {
     pub(crate) fn len(&self) -> usize {
         self.segments * self.groups * T::GROUP
     }
+}
+
+/// The largest of some; four at a time, because each comparison waits for the one before.
+fn largest(values: &[usize]) -> usize {
+    let (fours, rest) = values.as_chunks::<4>();
+    let mut most = [0; 4];
+    for four in fours {
+        for (most, value) in most.iter_mut().zip(four) {
+            *most = (*most).max(*value);
+        }
+    }
+    most.iter().chain(rest).copied().max().unwrap_or(0)
 }
 
 /// One panel of weights and what becomes of the sums.
@@ -76,6 +87,12 @@ pub(crate) struct End<'a> {
     pub(crate) columns: usize,
     /// From one row of the output to the next.
     pub(crate) step: usize,
+    /// Whether sums times scales fit in 16 bits.
+    #[cfg_attr(
+        not(target_arch = "aarch64"),
+        allow(dead_code, reason = "only NEON narrows by an instruction of its own")
+    )]
+    pub(crate) fits_words: bool,
 }
 
 impl End<'_> {

@@ -105,6 +105,7 @@ impl Bytes {
                 range: sliding.range,
                 columns: channels,
                 step: output.channels,
+                fits_words: sliding.fits_words,
             },
         };
         arch::byte_plane(&source, self.extreme, &mut out[channel..]);

@@ -1,20 +1,53 @@
-//! Four neighbours at once, as bytes.
+//! Four neighbours at once, as bytes, or as bytes less 128 where the CPU multiplies signed ones.
 //!
 //! The four begin at every other column: for an output whose window begins in between, the weights
 //! are moved by one.
 
+use std::marker::PhantomData;
+
 use super::Neighbours;
-use crate::arch::{self, End, PairSource, WIDE};
+use crate::arch::{self, End, PairSource, QuadLine, WIDE};
 use crate::conv::take_back;
+use crate::factor::Factor;
 use crate::sliding::Sliding;
 use crate::workers::Scratch;
-use crate::{Aligned, Window};
+use crate::{Aligned, Isa, Window};
 
 /// Columns at once.
 const GROUP: usize = 4;
 
+/// A factor of which four are multiplied at once.
+pub(super) trait Quad: Factor {
+    /// As [`arch::spread`].
+    fn spread(isa: Isa, source: &PairSource<'_>, zero_point: u8, left: usize, quads: &mut [Self]);
+
+    /// As [`arch::quad_line`].
+    fn line(isa: Isa, line: &QuadLine<'_, Self>, end: &End<'_>, columns: usize, out: &mut [u8]);
+}
+
+impl Quad for u8 {
+    fn spread(isa: Isa, source: &PairSource<'_>, zero_point: u8, left: usize, quads: &mut [u8]) {
+        arch::spread(isa, source, zero_point, left, quads);
+    }
+
+    fn line(isa: Isa, line: &QuadLine<'_, u8>, end: &End<'_>, columns: usize, out: &mut [u8]) {
+        arch::quad_line(isa, line, end, columns, out);
+    }
+}
+
+#[cfg(any(test, target_arch = "aarch64"))]
+impl Quad for i8 {
+    fn spread(isa: Isa, source: &PairSource<'_>, zero_point: u8, left: usize, quads: &mut [i8]) {
+        arch::spread_signed(isa, source, zero_point, left, quads);
+    }
+
+    fn line(isa: Isa, line: &QuadLine<'_, i8>, end: &End<'_>, columns: usize, out: &mut [u8]) {
+        arch::signed_quad_line(isa, line, end, columns, out);
+    }
+}
+
 #[derive(Debug)]
-pub(super) struct Quads {
+pub(super) struct Quads<T> {
     /// Block after block of channels; in each for every row of the window, every four columns of it
     /// and both places where a window may begin four weights of each channel.
     weights: Aligned<i8>,
@@ -22,17 +55,18 @@ pub(super) struct Quads {
     fours: usize,
     /// Places where a window may begin.
     places: usize,
+    factor: PhantomData<T>,
 }
 
-impl Quads {
+impl<T: Quad> Quads<T> {
     /// Whether windows are close to each other.
     pub(super) fn can(window: Window) -> bool {
         window.stride[1] <= 2
     }
 
-    pub(super) fn new(sliding: &mut Sliding, weights: &[i8]) -> Quads {
+    pub(super) fn new(sliding: &mut Sliding, weights: &[i8]) -> Quads<T> {
         let [rows, columns] = sliding.window.kernel;
-        let zero = sliding.input_zero_point.into();
+        let zero = T::zero(sliding.input_zero_point).into();
         take_back(zero, weights, rows * columns, &mut sliding.bias);
         let places = if sliding.window.stride[1] == 1 { 2 } else { 1 };
         let fours = (places - 1 + columns).div_ceil(GROUP);
@@ -61,13 +95,14 @@ impl Quads {
             weights: packed,
             fours,
             places,
+            factor: PhantomData,
         }
     }
 }
 
-impl Neighbours for Quads {
+impl<T: Quad> Neighbours for Quads<T> {
     const BLOCK: usize = WIDE;
-    type Value = u8;
+    type Value = T;
 
     fn row(&self, sliding: &Sliding) -> usize {
         let last = (sliding.output.width - 1) * sliding.window.stride[1] / 2;
@@ -78,24 +113,17 @@ impl Neighbours for Quads {
         2 * row / (WIDE * GROUP) + 2
     }
 
-    fn scratch(scratch: &mut Scratch, len: usize) -> &mut [u8] {
-        scratch.raw_rows(len, 0).0
+    fn scratch(scratch: &mut Scratch, len: usize) -> &mut [T] {
+        T::scratch(scratch, len, 0).0
     }
 
-    fn spread(sliding: &Sliding, source: &PairSource<'_>, left: usize, quads: &mut [u8]) {
-        arch::spread(sliding.isa, source, sliding.input_zero_point, left, quads);
+    fn spread(sliding: &Sliding, source: &PairSource<'_>, left: usize, quads: &mut [T]) {
+        T::spread(sliding.isa, source, sliding.input_zero_point, left, quads);
     }
 
-    fn line(
-        &self,
-        sliding: &Sliding,
-        channel: usize,
-        quads: &[u8],
-        rows: &[usize],
-        out: &mut [u8],
-    ) {
+    fn line(&self, sliding: &Sliding, channel: usize, quads: &[T], rows: &[usize], out: &mut [u8]) {
         let len = rows.len() * self.fours * self.places * WIDE * GROUP;
-        let line = arch::QuadLine {
+        let line = QuadLine {
             quads,
             rows,
             fours: self.fours,
@@ -108,7 +136,8 @@ impl Neighbours for Quads {
             range: sliding.range,
             columns: WIDE.min(sliding.output.channels - channel),
             step: sliding.output.channels,
+            fits_words: sliding.fits_words,
         };
-        arch::quad_line(sliding.isa, &line, &end, sliding.output.width, out);
+        T::line(sliding.isa, &line, &end, sliding.output.width, out);
     }
 }

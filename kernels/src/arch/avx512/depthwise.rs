@@ -69,7 +69,7 @@ pub(in super::super) unsafe fn spread(
 /// The CPU has what this module is for, and lengths are as `super::super::quad_line` checks them.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
 pub(in super::super) unsafe fn quad_line(
-    line: &QuadLine<'_>,
+    line: &QuadLine<'_, u8>,
     end: &End<'_>,
     columns: usize,
     out: &mut [u8],
@@ -89,7 +89,7 @@ pub(in super::super) unsafe fn quad_line(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn lines<const STEP: usize>(
-    line: &QuadLine<'_>,
+    line: &QuadLine<'_, u8>,
     end: &End<'_>,
     columns: usize,
     mut out: *mut u8,
@@ -121,7 +121,7 @@ unsafe fn lines<const STEP: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")]
 unsafe fn outputs<const STEP: usize, const COLUMNS: usize>(
-    line: &QuadLine<'_>,
+    line: &QuadLine<'_, u8>,
     end: &End<'_>,
     quads: *const u8,
     out: *mut u8,

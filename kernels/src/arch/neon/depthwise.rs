@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::{BLOCK, ByteSource, PairSource};
-use super::{Ending, load4};
+use super::{Clipped, Ending, Form, load4, with_form};
 
 /// # Safety
 /// Lengths are as `super::super::byte_row` checks them.
@@ -70,17 +70,17 @@ unsafe fn blocks<const SIDE: usize, const STEP: usize>(source: &ByteSource<'_>, 
     // SAFETY: the contract is that of this function.
     unsafe {
         if source.end.columns == BLOCK {
-            square::<SIDE, STEP, true>(source, out);
+            with_form!(source.end.fits_words, source.end.range, F => square::<SIDE, STEP, true, F>(source, out));
         } else {
-            square::<SIDE, STEP, false>(source, out);
+            square::<SIDE, STEP, false, Clipped>(source, out);
         }
     }
 }
 
 /// # Safety
-/// As for [`blocks`]; if `FULL`, all channels of the block exist.
+/// As for [`blocks`]; if `FULL`, all channels of the block exist; values and range have the form `F`.
 #[inline(always)]
-unsafe fn square<const SIDE: usize, const STEP: usize, const FULL: bool>(
+unsafe fn square<const SIDE: usize, const STEP: usize, const FULL: bool, F: Form>(
     source: &ByteSource<'_>,
     out: &mut [u8],
 ) {
@@ -94,12 +94,12 @@ unsafe fn square<const SIDE: usize, const STEP: usize, const FULL: bool>(
         for _ in 0..height {
             let mut from = row;
             for _ in 0..width / 2 {
-                columns::<SIDE, STEP, 2, FULL>(source, &ending, from, out);
+                columns::<SIDE, STEP, 2, FULL, F>(source, &ending, from, out);
                 from = from.wrapping_add(2 * STEP * BLOCK);
                 out = out.wrapping_add(source.end.step.wrapping_mul(2));
             }
             if width % 2 == 1 {
-                columns::<SIDE, STEP, 1, FULL>(source, &ending, from, out);
+                columns::<SIDE, STEP, 1, FULL, F>(source, &ending, from, out);
                 out = out.wrapping_add(source.end.step);
             }
             row = row.wrapping_add(source.row.wrapping_mul(source.stride[0]));
@@ -111,7 +111,13 @@ unsafe fn square<const SIDE: usize, const STEP: usize, const FULL: bool>(
 /// As for [`square`]; `COUNT` outputs, at most two, exist from that on to which `factors` and `out`
 /// belong.
 #[inline(always)]
-unsafe fn columns<const SIDE: usize, const STEP: usize, const COUNT: usize, const FULL: bool>(
+unsafe fn columns<
+    const SIDE: usize,
+    const STEP: usize,
+    const COUNT: usize,
+    const FULL: bool,
+    F: Form,
+>(
     source: &ByteSource<'_>,
     (bias, ending): &([int32x4_t; 4], Ending),
     factors: *const i8,
@@ -152,10 +158,10 @@ unsafe fn columns<const SIDE: usize, const STEP: usize, const COUNT: usize, cons
         }
         // Written out, because in a loop the sums would have to lie in memory.
         if let Some(sums) = sums.first() {
-            ending.store::<FULL>(*sums, out);
+            ending.store::<FULL, F>(*sums, out);
         }
         if let Some(sums) = sums.get(1) {
-            ending.store::<FULL>(*sums, out.wrapping_add(source.end.step));
+            ending.store::<FULL, F>(*sums, out.wrapping_add(source.end.step));
         }
     }
 }
@@ -185,7 +191,7 @@ unsafe fn any(source: &ByteSource<'_>, out: &mut [u8]) {
                         from = from.wrapping_add(BLOCK);
                     }
                 }
-                ending.store::<false>(sums, out);
+                ending.store::<false, Clipped>(sums, out);
                 out = out.wrapping_add(source.end.step);
             }
         }

@@ -4,9 +4,9 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::super::{Panel, Rows};
+use super::super::{PANEL, Panel, Rows};
 use super::products::{GROUP_WEIGHTS, Tile, alone};
-use super::{Ending, load4};
+use super::{Clipped, Ending, Form, load4, with_form};
 
 /// With products of matrices.
 pub(super) struct Matrix;
@@ -114,13 +114,37 @@ unsafe fn matrix<const PAIRS: usize>(
             }
         }
         let ending = Ending::load(&panel.end);
-        // Written out as in `finish_rows`.
+        if ending.columns == PANEL {
+            with_form!(panel.end.fits_words, panel.end.range, F => {
+                finish::<PAIRS, true, F>(&sums, &ending, panel.end.step, count, out);
+            });
+        } else {
+            finish::<PAIRS, false, Clipped>(&sums, &ending, panel.end.step, count, out);
+        }
+    }
+}
+
+/// Stores the bytes that become of the sums of the first `count` rows. Written out as in
+/// `finish_rows`.
+///
+/// # Safety
+/// `out` belongs to the first of them; if `FULL`, all columns exist; values and range have the form `F`.
+#[inline(always)]
+unsafe fn finish<const PAIRS: usize, const FULL: bool, F: Form>(
+    sums: &[[int32x4_t; 8]; PAIRS],
+    ending: &Ending,
+    step: usize,
+    count: usize,
+    out: *mut u8,
+) {
+    // SAFETY: the contract.
+    unsafe {
         if let Some(sums) = sums.first() {
-            finish_pair(sums, &ending, panel.end.step, out, count > 1);
+            finish_pair::<FULL, F>(sums, ending, step, out, count > 1);
         }
         if let Some(sums) = sums.get(1) {
-            let out = out.wrapping_add(panel.end.step.wrapping_mul(2));
-            finish_pair(sums, &ending, panel.end.step, out, count > 3);
+            let out = out.wrapping_add(step.wrapping_mul(2));
+            finish_pair::<FULL, F>(sums, ending, step, out, count > 3);
         }
     }
 }
@@ -128,9 +152,9 @@ unsafe fn matrix<const PAIRS: usize>(
 /// Stores the bytes that become of the sums of two rows, or of the first alone.
 ///
 /// # Safety
-/// `out` belongs to the first.
+/// As for [`finish`].
 #[inline(always)]
-unsafe fn finish_pair(
+unsafe fn finish_pair<const FULL: bool, F: Form>(
     sums: &[int32x4_t; 8],
     ending: &Ending,
     step: usize,
@@ -142,10 +166,10 @@ unsafe fn finish_pair(
         let sums = sums.map(|four| vreinterpretq_s64_s32(four));
         let near = |at: usize| vreinterpretq_s32_s64(vzip1q_s64(sums[2 * at], sums[2 * at + 1]));
         let far = |at: usize| vreinterpretq_s32_s64(vzip2q_s64(sums[2 * at], sums[2 * at + 1]));
-        ending.store::<false>([near(0), near(1), near(2), near(3)], out);
+        ending.store::<FULL, F>([near(0), near(1), near(2), near(3)], out);
         if both {
             let out = out.wrapping_add(step);
-            ending.store::<false>([far(0), far(1), far(2), far(3)], out);
+            ending.store::<FULL, F>([far(0), far(1), far(2), far(3)], out);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::super::{PANEL, Panel, Rows};
-use super::{Ending, load4};
+use super::{Clipped, Ending, Form, load4, load4_anew, with_form};
 
 /// Bytes of a panel's weights for one group.
 pub(super) const GROUP_WEIGHTS: usize = 4 * PANEL;
@@ -201,26 +201,38 @@ impl Tile for Dot {
     ) {
         // SAFETY: `check` holds every row to the length of the factors, and the weights to the rows.
         unsafe {
-            let mut sums = [load4(panel.end.bias.as_ptr()); ROWS];
+            let mut sums = [[vdupq_n_s32(0); 4]; ROWS];
+            for sums in &mut sums {
+                *sums = load4_anew(panel.end.bias.as_ptr());
+            }
             let mut factors = starts.map(|start| rows.factors.as_ptr().add(start));
             let mut weights = panel.weights.as_ptr();
             for _ in 0..rows.segments {
+                // For every factor there are as many weights as channels.
                 let mut at = 0_usize;
+                let weights_at = |at: usize| weights.wrapping_add(PANEL.wrapping_mul(at));
                 for _ in 0..rows.groups / 4 {
                     let sixteen = factors.map(|row| vld1q_s8(row.add(at)));
+                    let weights = weights_at(at);
                     dot_group::<0, ROWS>(&mut sums, &sixteen, weights);
                     dot_group::<1, ROWS>(&mut sums, &sixteen, weights.add(GROUP_WEIGHTS));
                     dot_group::<2, ROWS>(&mut sums, &sixteen, weights.add(2 * GROUP_WEIGHTS));
                     dot_group::<3, ROWS>(&mut sums, &sixteen, weights.add(3 * GROUP_WEIGHTS));
-                    weights = weights.wrapping_add(4 * GROUP_WEIGHTS);
                     at = at.wrapping_add(16);
                 }
-                for _ in 0..rows.groups % 4 {
-                    let four = factors.map(|row| group(row.add(at)));
-                    dot_group::<0, ROWS>(&mut sums, &four, weights);
-                    weights = weights.wrapping_add(GROUP_WEIGHTS);
+                if rows.groups % 4 >= 2 {
+                    let eight = factors.map(|row| eight(row, at));
+                    let weights = weights_at(at);
+                    dot_group::<0, ROWS>(&mut sums, &eight, weights);
+                    dot_group::<1, ROWS>(&mut sums, &eight, weights.add(GROUP_WEIGHTS));
+                    at = at.wrapping_add(8);
+                }
+                if rows.groups % 2 == 1 {
+                    let four = factors.map(|row| four(row, at));
+                    dot_group::<0, ROWS>(&mut sums, &four, weights_at(at));
                     at = at.wrapping_add(4);
                 }
+                weights = weights_at(at);
                 factors = factors.map(|row| row.wrapping_add(rows.segment_step));
             }
             finish(&sums, panel, out);
@@ -270,7 +282,7 @@ unsafe fn dot<const LANE: i32>(
     sums
 }
 
-/// One group of factors.
+/// One group of factors, four times.
 ///
 /// # Safety
 /// It is there.
@@ -278,6 +290,42 @@ unsafe fn dot<const LANE: i32>(
 unsafe fn group(factors: *const i8) -> int8x16_t {
     // SAFETY: the contract.
     unsafe { vreinterpretq_s8_s32(vld1q_dup_s32(factors.cast())) }
+}
+
+/// Two groups of factors. The compiler would compute the address first.
+///
+/// # Safety
+/// They are there, `at` factors on.
+#[inline(always)]
+unsafe fn eight(factors: *const i8, at: usize) -> int8x16_t {
+    let loaded;
+    // SAFETY: the contract.
+    unsafe {
+        asm!(
+            "ldr {0:d}, [{1}, {2}]",
+            out(vreg) loaded, in(reg) factors, in(reg) at,
+            options(pure, readonly, nostack, preserves_flags)
+        );
+    }
+    loaded
+}
+
+/// As [`eight`], one group.
+///
+/// # Safety
+/// It is there, `at` factors on.
+#[inline(always)]
+unsafe fn four(factors: *const i8, at: usize) -> int8x16_t {
+    let loaded;
+    // SAFETY: the contract.
+    unsafe {
+        asm!(
+            "ldr {0:s}, [{1}, {2}]",
+            out(vreg) loaded, in(reg) factors, in(reg) at,
+            options(pure, readonly, nostack, preserves_flags)
+        );
+    }
+    loaded
 }
 
 /// Group `LANE`, four times. The compiler shall not know that both halves are the same: it would
@@ -312,10 +360,11 @@ unsafe fn finish<const ROWS: usize>(
     // SAFETY: the contract; `check` holds the scales to a panel.
     unsafe {
         let ending = Ending::load(&panel.end);
+        let step = panel.end.step;
         if ending.columns == PANEL {
-            finish_rows::<ROWS, true>(sums, &ending, panel.end.step, out);
+            with_form!(panel.end.fits_words, panel.end.range, F => finish_rows::<ROWS, true, F>(sums, &ending, step, out));
         } else {
-            finish_rows::<ROWS, false>(sums, &ending, panel.end.step, out);
+            finish_rows::<ROWS, false, Clipped>(sums, &ending, step, out);
         }
     }
 }
@@ -323,9 +372,9 @@ unsafe fn finish<const ROWS: usize>(
 /// Written out, because in a loop the sums would have to lie in memory.
 ///
 /// # Safety
-/// As for [`finish`]; if `FULL`, all columns exist.
+/// As for [`finish`]; if `FULL`, all columns exist; values and range have the form `F`.
 #[inline(always)]
-unsafe fn finish_rows<const ROWS: usize, const FULL: bool>(
+unsafe fn finish_rows<const ROWS: usize, const FULL: bool, F: Form>(
     sums: &[[int32x4_t; 4]; ROWS],
     ending: &Ending,
     step: usize,
@@ -335,22 +384,22 @@ unsafe fn finish_rows<const ROWS: usize, const FULL: bool>(
     // SAFETY: the contract.
     unsafe {
         if let Some(sums) = sums.first() {
-            ending.store::<FULL>(*sums, to(0));
+            ending.store::<FULL, F>(*sums, to(0));
         }
         if let Some(sums) = sums.get(1) {
-            ending.store::<FULL>(*sums, to(1));
+            ending.store::<FULL, F>(*sums, to(1));
         }
         if let Some(sums) = sums.get(2) {
-            ending.store::<FULL>(*sums, to(2));
+            ending.store::<FULL, F>(*sums, to(2));
         }
         if let Some(sums) = sums.get(3) {
-            ending.store::<FULL>(*sums, to(3));
+            ending.store::<FULL, F>(*sums, to(3));
         }
         if let Some(sums) = sums.get(4) {
-            ending.store::<FULL>(*sums, to(4));
+            ending.store::<FULL, F>(*sums, to(4));
         }
         if let Some(sums) = sums.get(5) {
-            ending.store::<FULL>(*sums, to(5));
+            ending.store::<FULL, F>(*sums, to(5));
         }
     }
 }
