@@ -74,8 +74,8 @@ mod system {
         };
         // SAFETY: `time` is valid and outlives the call.
         unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        Duration::from_secs(seconds) + Duration::from_nanos(time.tv_nsec.unsigned_abs().into())
+        let [seconds, nanos] = [time.tv_sec, time.tv_nsec].map(|n| u64::try_from(n).unwrap_or(0));
+        Duration::from_secs(seconds) + Duration::from_nanos(nanos)
     }
 
     pub(super) fn allowed() -> io::Result<Vec<usize>> {
