@@ -81,9 +81,9 @@ impl Arithmetic for Int8 {
         channels: usize,
         values: &[u8],
         planes: &mut [f32],
-        _: &mut Workers,
+        workers: &mut Workers,
     ) {
-        dequantize(values, channels, tensor, planes);
+        dequantize(values, channels, tensor, planes, workers);
     }
 }
 

@@ -175,7 +175,13 @@ fn int8_values(isa: Isa, workers: &mut Workers) {
     });
     let mut floats = vec![0.0; image.len()];
     values("dequantize", image.len(), &mut |_| {
-        dequantize(black_box(&input), image.channels, quantization, &mut floats);
+        dequantize(
+            black_box(&input),
+            image.channels,
+            quantization,
+            &mut floats,
+            workers,
+        );
     });
 }
 

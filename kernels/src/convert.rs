@@ -3,6 +3,7 @@
 //! Outside, tensors are channels, rows, columns; inside, rows, columns, channels.
 
 use crate::arch;
+use crate::float::planes_of;
 use crate::{Isa, Quantization, Range, Workers};
 
 /// Pixels that are quantized at a time.
@@ -71,12 +72,15 @@ fn quantized(values: &[f32], quantization: Quantization) -> [u8; PART] {
 ///
 /// # Panics
 /// The lengths differ, or are not a multiple of `channels`.
-pub fn dequantize(bytes: &[u8], channels: usize, quantization: Quantization, values: &mut [f32]) {
+pub fn dequantize(
+    bytes: &[u8],
+    channels: usize,
+    quantization: Quantization,
+    values: &mut [f32],
+    workers: &mut Workers,
+) {
     assert!(values.len() == bytes.len() && values.len().is_multiple_of(channels));
-    let pixels = values.len() / channels;
-    for (index, pixel) in bytes.chunks_exact(channels).enumerate() {
-        for (channel, byte) in pixel.iter().enumerate() {
-            values[channel * pixels + index] = dequantize_one(*byte, quantization);
-        }
-    }
+    planes_of(bytes, channels, values, workers, |byte| {
+        dequantize_one(byte, quantization)
+    });
 }

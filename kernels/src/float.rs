@@ -14,5 +14,6 @@ pub use activation::Activation;
 pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use elementwise::{activate, add, multiply};
+pub(crate) use planes::planes_of;
 pub use planes::{from_planes, to_planes};
 pub use pool::{GlobalAverage, Pool};

@@ -421,7 +421,7 @@ proptest! {
             quantize_planes(isa, &values, channels, quantization, &mut bytes, workers);
             prop_assert_eq!(&bytes, &expected, "{}", isa);
             let mut back = vec![0.0; values.len()];
-            dequantize(&bytes, channels, quantization, &mut back);
+            dequantize(&bytes, channels, quantization, &mut back, workers);
             let mut again = vec![0xAA; expected.len()];
             quantize_planes(isa, &back, channels, quantization, &mut again, workers);
             prop_assert_eq!(&again, &expected, "{}", isa);
