@@ -97,8 +97,11 @@ impl Keeper for Guardian {
         let Some(pipe) = &mut self.child.stdin else {
             return Ok(());
         };
-        pipe.write_all(b".")
-            .map_err(|e| format!("the outputs' guardian does not listen: {e}"))
+        pipe.write_all(b".").map_err(|error| match error.kind() {
+            // It is ending, and nobody has been told how yet.
+            io::ErrorKind::BrokenPipe => "the outputs' guardian has gone".to_owned(),
+            _ => format!("the outputs' guardian does not listen: {error}"),
+        })
     }
 
     fn ending(&mut self) {
